@@ -1,0 +1,98 @@
+/*
+ * config: the file as it was read. A struct config is immutable, counted by
+ * reference, and complete: RELOAD and SET build a new one and swap. What runs
+ * (databases, users, pools) lives in pool/registry and is matched by name.
+ *
+ * Settings are the rows of tbl/params.h. Each row is a field of struct settings,
+ * of the type that its word stands for:
+ *
+ *     BOOL bool | INT int64_t | TIME int64_t microseconds | MSEC int64_t
+ *     milliseconds | SIZE int64_t bytes | MODE int64_t (octal) | STR char *
+ *     (never NULL) | ENUM int (index into the row's words)
+ */
+#ifndef PSBOUNCER_CONF_CONFIG_H
+#define PSBOUNCER_CONF_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/htab.h"
+#include "conf/param.h"
+
+struct errs;
+struct auth_entry;
+struct auth_file;
+
+struct config_host {
+	char *host;   /* name, address, "/directory", "@abstract"; "": the default unix socket directory */
+	uint16_t port;
+};
+
+/* One line of [databases]. */
+struct config_database {
+	struct hnode by_name;
+	char *name;	 /* "*" for the fallback */
+	char *dbname;	 /* on the server; NULL: the name that the client asked for */
+	struct config_host *hosts;
+	size_t n_hosts;
+	char *user;	 /* forced user, or NULL */
+	char *password;	 /* of the forced user, or NULL */
+	char *password_file; /* read at each connect, or NULL */
+	char *connect_query; /* or NULL */
+	char *client_encoding, *datestyle, *timezone, *application_name; /* sent at server login, or NULL */
+	struct overrides over;
+	char *file; /* where the entry stands */
+	int line;
+};
+
+/* One line of [users]. */
+struct config_user {
+	struct hnode by_name;
+	char *name;
+	struct overrides over;
+};
+
+struct config {
+	unsigned refs;
+	char *path;		/* the main file, as given */
+	struct settings set;	/* effective global values */
+	struct setting_origin *origin; /* a row each: file and line, "default", "console" */
+	struct htab databases;	/* struct config_database.by_name; without "*" */
+	struct config_database *fallback; /* the entry "*", or NULL */
+	struct htab users;	/* struct config_user.by_name */
+	struct auth_file *auth;	/* auth_file's content; an empty one when it is not set */
+};
+
+/*
+ * Reads path, its includes and the files that it names. All faults go to errs;
+ * NULL if there was one: nothing half-read ever leaves this function. Files are
+ * read with no more than 64 MB each.
+ */
+struct config *config_load(const char *path, struct errs *errs) __attribute__((warn_unused_result));
+/* A copy of c in which one global setting has another value (SET). NULL and one entry in errs when it cannot be. */
+struct config *config_with(const struct config *c, const char *name, const char *value, struct errs *errs) __attribute__((warn_unused_result));
+struct config *config_ref(struct config *c);
+void config_unref(struct config **c); /* NULL inside is fine */
+
+/* Puts the non-reloadable settings of old into fresh; each that differs is named in a warning to the log. */
+void config_keep_fixed(const struct config *old, struct config *fresh);
+
+/* The entry for a database name: its own, else "*", else NULL. Never "pgbouncer" or "psbouncer". */
+const struct config_database *config_database_find(const struct config *c, const char *name);
+const struct config_user *config_user_find(const struct config *c, const char *name);
+/* NULL when auth_file has no such user. */
+const struct auth_entry *config_auth_find(const struct config *c, const char *user);
+/* Is name a word of the comma-separated list (admin_users, stats_users, ignore_startup_parameters)? */
+bool config_list_has(const char *list, const char *name);
+
+/* Would a server connection made for a be wrong for b (other host, dbname, user, connect_query, ...)? */
+bool config_database_differs(const struct config_database *a, const struct config_database *b);
+
+/* Prints the sample configuration file / the roff part of psbouncer.5 / every value with where it came from. */
+struct buf;
+void config_print_sample(struct buf *out);
+void config_print_manual(struct buf *out);
+void config_print_origins(const struct config *c, struct buf *out);
+
+#endif

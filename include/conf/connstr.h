@@ -1,0 +1,23 @@
+/*
+ * connstr: key=value lists ("host=a,b port=5432 password='it''s'"), as
+ * [databases] and [users] have them.
+ */
+#ifndef PSBOUNCER_CONF_CONNSTR_H
+#define PSBOUNCER_CONF_CONNSTR_H
+
+#include <stddef.h>
+
+struct connstr_pair {
+	char *key, *value;
+};
+
+struct connstr {
+	struct connstr_pair *v;
+	size_t n;
+};
+
+/* Splits text. NULL on success, else a static text of what is wrong and its offset in *at. Values cannot be empty. connstr_free() either way. */
+const char *connstr_parse(const char *text, struct connstr *out, size_t *at) __attribute__((warn_unused_result));
+void connstr_free(struct connstr *c); /* wipes the values */
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * resolve: names to addresses off the loop (libevent's evdns: /etc/hosts and
+ * the name servers of resolv.conf), kept for a fixed time whatever the record's
+ * TTL says. A name that fails is kept as failed for the same time.
+ */
+#ifndef PSBOUNCER_NET_RESOLVE_H
+#define PSBOUNCER_NET_RESOLVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct addr;
+struct loop;
+struct resolver;
+struct resolve_query;
+
+enum { RESOLVE_MAX_ADDRS = 16 };
+
+/* addrs (ports 0) are valid during the call only; n == 0: error says why. */
+typedef void resolve_cb(const struct addr *addrs, size_t n, const char *error, void *arg);
+
+struct resolver *resolver_new(struct loop *l, int64_t ttl_us);
+/* Open queries are dropped without a callback. */
+void resolver_free(struct resolver *r);
+
+/*
+ * Looks name up. The callback never runs inside this call: an answer from the
+ * cache, and a numeric address, comes in the next turn. Queries for one name
+ * share one lookup.
+ */
+struct resolve_query *resolve(struct resolver *r, const char *name, resolve_cb *cb, void *arg);
+/* No callback for this one any more. Only for a query whose callback has not run yet. */
+void resolve_cancel(struct resolve_query *q);
+/* For SHOW LISTS: names kept, lookups under way. */
+void resolver_count(const struct resolver *r, size_t *names, size_t *pending);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * endpoint: hosts of servers. Entries that name the same host and port share
+ * one endpoint. It knows whether its last connection attempt failed and since
+ * when; its generation rises when connections that were opened before must not
+ * be used again. The choice of the host for a new connection stands here.
+ */
+#ifndef PSBOUNCER_POOL_ENDPOINT_H
+#define PSBOUNCER_POOL_ENDPOINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/htab.h"
+#include "base/log.h"
+
+struct endpoint {
+	struct hnode by_name;
+	unsigned refs;
+	char *host; /* name, address, "/directory", "@abstract" */
+	uint16_t port;
+	uint32_t generation;
+	unsigned connections;	   /* open or being opened */
+	int64_t failed_us;	   /* when the last attempt failed; 0: it did not */
+	struct log_repeat said;	   /* its last failure in the log */
+};
+
+struct endpoints {
+	struct htab by_name;
+};
+
+/* Finds or makes; a reference of the caller's. */
+struct endpoint *endpoint_get(struct endpoints *e, const char *host, uint16_t port);
+void endpoint_put(struct endpoints *e, struct endpoint **ep);
+bool endpoint_is_local(const struct endpoint *ep); /* a unix socket */
+void endpoint_failed(struct endpoint *ep);
+void endpoint_worked(struct endpoint *ep);
+
+/*
+ * The host for a new connection out of hosts: round robin from *turn over those
+ * that did not fail within retry_us, then over the others; tried is a bit for
+ * each that this attempt has tried already (n up to 64). NULL when all were tried.
+ */
+struct endpoint *endpoint_choose(struct endpoint *const *hosts, size_t n, unsigned *turn, uint64_t *tried, int64_t retry_us);
+
+#endif

@@ -1,0 +1,114 @@
+/*
+ * registry: what runs. Databases and users by name, the pools between them, the
+ * limits, and the configuration in force. Objects outlive a reload and go when
+ * nothing needs them.
+ */
+#ifndef PSBOUNCER_POOL_REGISTRY_H
+#define PSBOUNCER_POOL_REGISTRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "auth/scram.h"
+#include "base/htab.h"
+#include "conf/config.h"
+#include "pool/endpoint.h"
+#include "pool/stats.h"
+
+struct vars;
+struct vars_table;
+struct loop;
+struct pool;
+struct pool_ops;
+
+TAILQ_HEAD(pool_list, pool);
+
+struct database {
+	struct hnode by_name;
+	struct registry *registry;
+	char *name;
+	struct config *config;			 /* keeps conf alive */
+	const struct config_database *conf;	 /* NULL: gone from the file */
+	struct endpoint **hosts;
+	size_t n_hosts;
+	unsigned turn;				 /* round robin over hosts */
+	struct pool_list pools;
+	struct vars *greeting;			 /* what its last server login reported; NULL: none yet */
+	char server_version[32];		 /* "" until a login */
+	struct stats stats;
+	unsigned servers, clients;		 /* connections that count */
+	unsigned holds;				 /* clients and others that keep it alive */
+	bool paused, disabled, killed;		 /* console: PAUSE, DISABLE, KILL */
+	bool wait_close;			 /* RECONNECT: some server still has to go */
+};
+
+struct user {
+	struct hnode by_name;
+	struct registry *registry;
+	char *name;
+	struct config *config;			 /* keeps conf alive */
+	const struct config_user *conf;		 /* NULL: not in [users] */
+	unsigned servers, clients, pools, holds;
+	/* Keys of the password, so that PBKDF2 runs once: of us as a client of servers, and of verifiers we made. */
+	struct scram_cache scram;
+};
+
+struct registry {
+	struct config *config;
+	struct loop *loop;
+	struct vars_table *vars;
+	struct endpoints endpoints;
+	struct htab databases, users;
+	struct pool_list pools;			 /* all, by age */
+	struct pool_list dirty;			 /* to be looked at in pools_run() */
+	const struct pool_ops *ops;
+	void *ctx;				 /* handed to ops */
+	uint64_t asked;				 /* numbers the asks: first come, first served */
+	unsigned clients;			 /* that count towards max_client_conn */
+	bool paused;				 /* PAUSE without a name, SHUTDOWN WAIT_FOR_SERVERS */
+};
+
+void registry_init(struct registry *r, struct loop *l, struct config *c, const struct pool_ops *ops, void *ctx);
+void registry_free(struct registry *r); /* every connection is closed by now */
+
+/* Finds or makes the running database of a name that the configuration knows (itself or by "*"); NULL when it does not. */
+struct database *registry_database(struct registry *r, const char *name);
+struct database *registry_database_find(struct registry *r, const char *name); /* running ones only */
+struct user *registry_user(struct registry *r, const char *name);
+/* Keep an object alive; drop lets it go when nothing else needs it. */
+void database_hold(struct database *d);
+void database_drop(struct database *d);
+void user_hold(struct user *u);
+void user_drop(struct user *u);
+
+/*
+ * Swaps the configuration in: objects are matched by name, what an entry changed
+ * is marked (ops->retire for servers that were made for another host, user, ...),
+ * databases that are gone lose their clients (ops->database_gone). All databases
+ * of the file exist from here on, "*" ones when they are asked for.
+ */
+void registry_configure(struct registry *r, struct config *c);
+/* A stats period ends. */
+void registry_stats_tick(struct registry *r);
+
+/*
+ * Limits. Every one is asked here and nowhere else. take: false when it is
+ * reached, nothing is changed then; each take that was granted has its give.
+ * A LIMIT_* kind says which object the key is.
+ */
+enum limit_kind {
+	LIMIT_CLIENTS,	    /* max_client_conn; key NULL */
+	LIMIT_DB_CLIENTS,   /* max_db_client_connections; struct database */
+	LIMIT_USER_CLIENTS, /* max_user_client_connections; struct user */
+	LIMIT_DB_SERVERS,   /* max_db_connections; struct database */
+	LIMIT_USER_SERVERS, /* max_user_connections; struct user */
+	LIMIT_POOL	    /* pool_size; struct pool */
+};
+bool pool_limit_take(struct registry *r, enum limit_kind kind, void *key) __attribute__((warn_unused_result));
+/* Also for what was let in without a check (administrators): counts without asking. */
+void pool_limit_force(struct registry *r, enum limit_kind kind, void *key);
+void pool_limit_give(struct registry *r, enum limit_kind kind, void *key);
+int64_t pool_limit_value(const struct registry *r, enum limit_kind kind, const void *key); /* 0: none */
+
+#endif

@@ -1,0 +1,54 @@
+/*
+ * sqlscan: PostgreSQL's lexical rules and nothing of its grammar (manual, 4.1):
+ * nested comments, quotes, E'' and dollar quotes, standard_conforming_strings,
+ * ';'. It gives the class of each statement from its first words. All
+ * knowledge of SQL's words stands here and in tbl/statements.h.
+ */
+#ifndef PSBOUNCER_PROTO_SQLSCAN_H
+#define PSBOUNCER_PROTO_SQLSCAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Classes, from tbl/statements.h: STMT_BEGIN, STMT_COMMIT, ..., STMT_OTHER. */
+enum stmt_class {
+	STMT_OTHER,
+#define STATEMENT(name, words, ends_transaction) STMT_##name,
+#include "tbl/statements.h"
+#undef STATEMENT
+	STMT_CLASSES
+};
+
+struct sqlscan {
+	const char *p, *end;
+	bool whole;    /* the text ends where memory ends */
+	bool standard; /* standard_conforming_strings */
+};
+
+enum sqlscan_result {
+	SQLSCAN_STATEMENT, /* one that is not empty */
+	SQLSCAN_END,	   /* no more */
+	SQLSCAN_UNKNOWN	   /* the text goes on beyond what is in memory, in a way that matters */
+};
+
+/* One statement: its class, where it begins and ends (without the ';'). */
+struct stmt {
+	enum stmt_class class;
+	const char *text;
+	size_t len;
+	bool to_default; /* SET ... TO DEFAULT, SET ... = DEFAULT */
+};
+
+/* n bytes of a query's text; whole: that is all of it. */
+struct sqlscan sqlscan_init(const char *text, size_t n, bool whole, bool standard);
+/* The next statement that is not empty. After UNKNOWN or END it stays so; st->class is set as soon as the first words are known, also with UNKNOWN. */
+enum sqlscan_result sqlscan_next(struct sqlscan *s, struct stmt *st);
+
+/*
+ * Could running this text commit something by a statement that ends a
+ * transaction (COMMIT, END, PREPARE TRANSACTION, COMMIT / ROLLBACK PREPARED)? True
+ * also when it cannot be told.
+ */
+bool sqlscan_may_commit(const char *text, size_t n, bool whole, bool standard);
+
+#endif

@@ -1,0 +1,16 @@
+/*
+ * SERVER_STATE(NAME, "console text", reads, "next states")
+ */
+SERVER_STATE(RESOLVE, "login", false, "CONNECT")
+SERVER_STATE(CONNECT, "login", false, "RESOLVE TLS_ASK HANDSHAKE LOGIN")
+SERVER_STATE(TLS_ASK, "login", true, "HANDSHAKE LOGIN CONNECT RESOLVE")
+SERVER_STATE(HANDSHAKE, "login", false, "LOGIN CONNECT RESOLVE")
+SERVER_STATE(LOGIN, "login", true, "SETUP CONNECT RESOLVE IDLE")
+SERVER_STATE(SETUP, "login", true, "IDLE")
+SERVER_STATE(IDLE, "idle", true, "ACTIVE PREPARE TEST")
+SERVER_STATE(PREPARE, "active", true, "ACTIVE IDLE")
+SERVER_STATE(ACTIVE, "active", true, "IDLE DRAIN CLEAN")
+SERVER_STATE(DRAIN, "being_canceled", true, "IDLE CLEAN")
+SERVER_STATE(CLEAN, "active", true, "IDLE DRAIN")
+SERVER_STATE(TEST, "tested", true, "IDLE")
+SERVER_STATE(CLOSED, "closed", false, "")

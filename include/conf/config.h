@@ -53,11 +53,18 @@ struct config_user {
 	struct overrides over;
 };
 
+/* Where a value comes from. */
+struct setting_origin {
+	const char *what; /* "default", "file" or "console" */
+	char *file;	  /* what is "file": where it stands */
+	int line;
+};
+
 struct config {
 	unsigned refs;
 	char *path;		/* the main file, as given */
 	struct settings set;	/* effective global values */
-	struct setting_origin *origin; /* a row each: file and line, "default", "console" */
+	struct setting_origin *origin; /* PARAM_COUNT of them, a row each */
 	struct htab databases;	/* struct config_database.by_name; without "*" */
 	struct config_database *fallback; /* the entry "*", or NULL */
 	struct htab users;	/* struct config_user.by_name */

@@ -7,7 +7,7 @@
  *   TYPE    BOOL INT TIME MSEC SIZE MODE STR ENUM (config.h says what they hold)
  *   SCOPE   G, GD (database may override), GU, GDU
  *   WHEN    RELOAD or RESTART
- *   min max of numbers; in the type's unit (TIME: microseconds)
+ *   min max of numbers; in the type's unit (TIME: microseconds); else 0
  *   default a text that goes through the row's own parser at start
  *   words   of an ENUM: "session|transaction|statement"; else NULL
  *   group   heading in the manual and the sample
@@ -19,6 +19,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* The largest values that numbers and times (100 years) may have. */
+#define PARAM_MAX_INT INT64_C(2147483647)
+#define PARAM_MAX_TIME (INT64_C(3155760000) * 1000000)
 
 #define PARAM_CTYPE_BOOL bool
 #define PARAM_CTYPE_INT int64_t
@@ -65,35 +69,54 @@ struct param {
 	size_t offset; /* in struct settings */
 };
 
-/* Index: enum param_id. The row of a name (case-insensitive), or NULL; the nearest known name for an unknown one, or NULL when none is near. */
+/* Index: enum param_id. */
 extern const struct param param_table[PARAM_COUNT];
+
+/* The row of a global setting (case-insensitive), or NULL. */
 const struct param *param_find(const char *name);
+/*
+ * The same for an entry of [databases] (PS_DATABASE) or [users] (PS_USER): only
+ * what may be overridden there, under the name that it has there (pool_size is
+ * default_pool_size, reserve_pool is reserve_pool_size).
+ */
+const struct param *param_find_in(const char *name, unsigned scope);
+/* The name of a row in that scope: "pool_size" for default_pool_size in PS_DATABASE and PS_USER. */
+const char *param_name_in(const struct param *p, unsigned scope);
+/* The known name of that scope that is nearest to an unknown one, or NULL when none is near. */
 const char *param_nearest(const char *name, unsigned scope);
+/* The same among n words; NULL when none is near. */
+const char *word_nearest(const char *name, const char *const *words, size_t n);
 
 /*
  * Parses text into the row's field of *s. false and a reason in why (which
- * includes the allowed range or words) when it does not fit; *s then is as it
- * was. Numbers: 0x and 0 prefixes; times: seconds as a decimal number or with
- * us ms s min h d; sizes: bytes or kB MB GB; booleans: 0 1 on off yes no true
- * false. bare_seconds of databases and users are whole seconds or take a unit.
+ * includes the allowed range or words, never the text) when it does not fit; *s
+ * then is as it was. Numbers: 0x and 0 prefixes; times: seconds as a decimal
+ * number, or a number with us ms s min h d; sizes: bytes or kB MB GB; booleans:
+ * 0 1 on off yes no true false; modes: octal with a leading 0.
  */
 bool param_parse(const struct param *p, const char *text, struct settings *s, char *why, size_t why_size) __attribute__((warn_unused_result));
-/* The value as SHOW CONFIG prints it (times as seconds) into buf; returns buf. */
+/* Room for every value that is not a string. */
+#define PARAM_TEXT 32
+/* The value as SHOW CONFIG prints it (times as seconds): in buf, or the string itself. */
 const char *param_print(const struct param *p, const struct settings *s, char *buf, size_t size);
 bool param_equal(const struct param *p, const struct settings *a, const struct settings *b);
+/* Gives *to the value that *from has. */
+void param_assign(const struct param *p, struct settings *to, const struct settings *from);
 
 void settings_init(struct settings *s); /* every default, through its parser */
 void settings_copy(struct settings *to, const struct settings *from); /* to is uninitialised */
-void settings_free(struct settings *s);
+void settings_free(struct settings *s); /* NULL fields are fine */
 
+/* A zeroed struct overrides has nothing set. */
 bool override_has(const struct overrides *o, enum param_id id);
+/* As param_parse(); p comes from param_find_in(). */
 bool override_parse(struct overrides *o, const struct param *p, const char *text, char *why, size_t why_size) __attribute__((warn_unused_result));
-void overrides_copy(struct overrides *to, const struct overrides *from);
+void overrides_copy(struct overrides *to, const struct overrides *from); /* to is uninitialised */
 void overrides_free(struct overrides *o);
 
 /*
  * Effective values: the user's, else the database's, else the global one; any of
- * the three may be NULL but the last. One function a type, by row.
+ * the three may be NULL but the last. For every row that is not a string.
  */
 int64_t param_effective(enum param_id id, const struct overrides *user, const struct overrides *db, const struct settings *global);
 
@@ -102,6 +125,7 @@ enum pool_mode { POOL_SESSION, POOL_TRANSACTION, POOL_STATEMENT };
 enum auth_type { AUTH_ANY, AUTH_TRUST, AUTH_PLAIN, AUTH_MD5, AUTH_CERT, AUTH_SCRAM };
 enum sslnegotiation { SSLNEG_POSTGRES, SSLNEG_DIRECT };
 /* client_tls_sslmode and server_tls_sslmode: enum tls_mode of net/tls.h has the same order. */
+/* The word of a value of an ENUM row; the text stays for good. "" when there is no such word. */
 const char *param_word(enum param_id id, int value);
 
 #endif

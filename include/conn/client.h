@@ -1,0 +1,100 @@
+/*
+ * client: a client's connection from accept to close. client.c has its states,
+ * deadlines and the link to a server; client_login.c TLS, startup,
+ * authentication and the welcome; client_query.c what each message means.
+ */
+#ifndef PSBOUNCER_CONN_CLIENT_H
+#define PSBOUNCER_CONN_CLIENT_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conn/conn.h"
+#include "pool/pool.h"
+
+struct console_session;
+struct login;
+struct msg;
+struct ownq_result;
+
+enum client_state {
+#define CLIENT_STATE(name, text, reads, next) CS_##name,
+#include "tbl/client_states.h"
+#undef CLIENT_STATE
+	CS_COUNT
+};
+
+enum { CANCEL_KEY = 8 };
+
+/* Times that apply to this client, in microseconds, 0: none. From its user, database and the global settings. */
+struct client_limits {
+	int64_t idle_us, xact_idle_us, xact_us, query_us, wait_us;
+};
+
+struct client {
+	struct conn c;
+	struct ask ask;
+	struct database *db;		/* held; NULL before the login, and on the console */
+	struct user *user;		/* held; the name it logged in as */
+	struct login *login;		/* while it logs in */
+	struct console_session *console;
+	struct vars *startup;		/* what it asked for in its startup packet */
+	struct vars *own;		/* startup and what it set since */
+	struct vars *told;		/* every value it was told last */
+	struct client_limits limits;
+	int64_t query_us;		/* when its request began, 0: none */
+	int64_t xact_us;		/* when its transaction began, 0: none */
+	int64_t idle_us;		/* since when it has sent nothing */
+	struct hnode by_key;
+	uint8_t key[CANCEL_KEY];
+	char status;			/* of the last ReadyForQuery it was sent */
+	bool skipping : 1;		/* after an error of ours: everything up to Sync is dropped */
+	bool notified : 1;		/* query_wait_notify was sent for this wait */
+	bool is_admin : 1, is_stats : 1;
+	bool counted : 1;		/* towards the limits */
+	bool reset_seen : 1;		/* RESET or DISCARD ALL in this transaction */
+	bool in_login : 1;		/* counted in pooler.n_logins */
+};
+
+static_assert(sizeof(struct client) <= 640, "an idle client is to stay small");
+
+extern const char *const client_state_text[CS_COUNT];
+
+/* A connection that was accepted: the client owns fd from here on. */
+struct client *client_new(struct pooler *p, int fd, const struct addr *remote, const struct addr *local);
+/* The same over other stream ops (dialog tests). */
+struct client *client_new_ops(struct pooler *p, const struct stream_ops *ops, void *under, const struct addr *remote);
+/* End of the turn: the memory of a closed one. */
+void client_reap(struct client *cl);
+
+void client_goto(struct client *cl, enum client_state to);
+void client_configure(struct client *cl); /* limits anew */
+const char *client_user_name(const struct client *cl);	   /* "(nouser)" before it is known */
+const char *client_database_name(const struct client *cl); /* "(nodb)" before it is known */
+const char *client_application_name(const struct client *cl);
+static inline struct server *client_server(const struct client *cl)
+{
+	return cl->c.peer ? conn_server(cl->c.peer) : NULL;
+}
+
+/* Up-calls of the pool (struct pool_ops) and of the server unit's registry of them. */
+void client_granted(struct client *cl, struct server *s);
+void client_greeted(struct client *cl);
+void client_ask_failed(struct client *cl);
+
+/* What the server side tells its linked client; none of them frees anything. */
+/* The server stands at ReadyForQuery idle with nothing outstanding: the link is gone after this. */
+void client_unlink(struct client *cl);
+/* The server is lost. said: an error of the server that ends the session has been forwarded. */
+void client_server_lost(struct client *cl, enum close_why why, const char *detail, bool said);
+/* The parameters are set, or they could not be. */
+void client_prepared(struct client *cl, const struct ownq_result *r);
+
+/* A cancel request that names this client. */
+void client_cancel(struct client *cl);
+
+/* Answers alone, with no server in hand: ERROR, and everything up to Sync is skipped (simple: ReadyForQuery at once). */
+void client_refuse(struct client *cl, const char *code, const char *text, const char *hint, bool simple);
+
+#endif

@@ -1,0 +1,179 @@
+/*
+ * conn: what a client's and a server's connection share, and the pooler that
+ * all of them belong to. Closing, telling the log, deadlines, the turn.
+ */
+#ifndef PSBOUNCER_CONN_CONN_H
+#define PSBOUNCER_CONN_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/htab.h"
+#include "base/log.h"
+#include "base/timer.h"
+#include "net/addr.h"
+#include "net/buf.h"
+#include "net/loop.h"
+#include "net/stream.h"
+#include "pool/registry.h"
+
+struct cancel;
+struct client;
+struct conn;
+struct console_ops;
+struct listener;
+struct msg;
+struct resolver;
+struct server;
+struct tls_ctx;
+
+enum conn_side { SIDE_CLIENT, SIDE_SERVER };
+
+enum close_why {
+	CLOSE_NONE,
+#define CLOSE(name, severity, code, text, hint) CLOSE_##name,
+#include "tbl/close_why.h"
+#undef CLOSE
+	CLOSE_COUNT
+};
+
+struct close_row {
+	const char *name, *severity, *code, *text, *hint;
+};
+extern const struct close_row close_rows[CLOSE_COUNT];
+
+/* What a handler says of a message (relay.h has the rules). */
+enum verdict {
+	V_FORWARD, /* to the peer, as it is */
+	V_LAST,	   /* V_FORWARD; when it is written, conn_ops.done() is called */
+	V_DROP,	   /* not forwarded */
+	V_HEAD,	   /* *arg payload bytes are replaced by what the handler put into relay_out() */
+	V_MORE,	   /* ask again when *arg payload bytes are in memory */
+	V_STOP,	   /* not now: ask again at relay_resume() */
+	V_CLOSED   /* this connection was closed, or its state takes no more messages of this read */
+};
+
+/* What the two sides fill in for the relay. */
+struct conn_ops {
+	/* A message that begins at its header, as much of it as tbl/messages.h promises. */
+	enum verdict (*message)(struct conn *c, const struct msg *m, uint32_t *arg);
+	/* Bytes that have no message form yet. Returns what was consumed; sets *need (bytes from p on) when it wants more. */
+	size_t (*raw)(struct conn *c, const char *p, size_t n, size_t *need);
+	/* The message of a V_LAST is on its way. */
+	void (*done)(struct conn *c);
+	/* Nothing more will come: end of file (error 0) or a broken connection. */
+	void (*gone)(struct conn *c, bool broken);
+	/* Stream events other than bytes: connected, secured, failed. */
+	void (*event)(struct conn *c, enum stream_event what);
+	/* The absolute time at which deadline() must be called, 0: none. A pure function of the connection. */
+	int64_t (*due)(const struct conn *c);
+	/* due() has passed. */
+	void (*deadline)(struct conn *c);
+	/* Does its state read bytes / take them raw? */
+	bool (*reads)(const struct conn *c);
+	bool (*is_raw)(const struct conn *c);
+};
+
+/* First in struct client and struct server. */
+struct conn {
+	struct stream stream;
+	struct pooler *pooler;
+	const struct conn_ops *ops;
+	struct conn *peer;		/* the linked client or server */
+	TAILQ_ENTRY(conn) all;		/* pooler->clients or ->servers */
+	TAILQ_ENTRY(conn) todo;		/* pooler->resume or ->closed */
+	TAILQ_ENTRY(conn) flush;	/* pooler->flush */
+	struct buf in;			/* read and not yet looked at */
+	struct buf out;			/* to be written before anything else */
+	struct timer timer;
+	uint64_t id;
+	int64_t connected_us, request_us;
+	struct addr remote, local;
+	uint32_t left;			/* bytes of the current message that have not come yet */
+	uint32_t need;			/* bytes in `in` before it is worth a look */
+	uint8_t side, state;
+	uint8_t why;			/* enum close_why; 0 while it is open */
+	bool skip : 1;			/* the bytes that are left are dropped */
+	bool blocked : 1;		/* a write was short: nothing more until it is writable */
+	bool resuming : 1, flushing : 1; /* stands on the list */
+	bool eof : 1;			/* the peer has closed; `in` holds what it said last */
+	bool torn : 1;			/* out ends inside a message whose rest will not come */
+};
+
+TAILQ_HEAD(conn_list, conn);
+
+/* Is the program on its way out? */
+enum shutdown { RUNNING, SHUTDOWN_WAIT_CLIENTS, SHUTDOWN_WAIT_SERVERS };
+
+/* Everything that the connections share; one a process, in struct app. */
+struct pooler {
+	struct loop loop;
+	struct registry registry;
+	struct resolver *resolver;
+	struct tls_ctx *client_tls;	/* NULL: not offered */
+	struct tls_ctx *server_tls;	/* NULL: server_tls_sslmode is disable */
+	struct conn_list clients, servers;
+	unsigned n_clients, n_servers, n_logins;
+	struct conn_list resume, flush, closed;
+	struct htab keys;		/* struct client.by_key */
+	TAILQ_HEAD(, cancel) cancels;
+	TAILQ_HEAD(, listener) listeners;
+	struct timer accept_again;	/* back-off after EMFILE */
+	const struct console_ops *console;
+	void *console_ctx;
+	uint64_t last_id;
+	enum shutdown shutdown;
+	/* Statistics of the whole process. */
+	uint64_t closed_by[CLOSE_COUNT];
+};
+
+/* with_events false: dialog tests. The configuration's TLS contexts are made by pooler_configure(). */
+void pooler_init(struct pooler *p, struct config *c, bool with_events);
+void pooler_free(struct pooler *p); /* closes what is left */
+
+/*
+ * Makes what a configuration needs (TLS contexts); false and entries in errs when it cannot,
+ * nothing is changed then. Otherwise the configuration is in force, for the start and for RELOAD alike.
+ */
+bool pooler_configure(struct pooler *p, struct config *c, struct errs *errs) __attribute__((warn_unused_result));
+
+/* One turn of the loop: events, grants, what was resumed, flushes, deadlines, the dead. */
+void pooler_turn(struct pooler *p);
+
+/* For the owners (client.c, server.c). */
+void conn_init(struct conn *c, struct pooler *p, enum conn_side side, const struct conn_ops *ops);
+/* The stream callback of every connection. arg is the conn. */
+stream_cb conn_event;
+/* After a change of state: interest and deadline anew. */
+void conn_settle(struct conn *c);
+/* Says what c wants of its stream now. */
+void conn_interest(struct conn *c);
+
+/*
+ * Closes c: the first reason wins, the memory goes at the end of the turn. detail (may be NULL) takes the place of the
+ * row's text, for the log and the peer alike. Safe at any depth; a closed one may be closed again.
+ */
+void conn_close(struct conn *c, enum close_why why, const char *detail);
+static inline bool conn_is_closed(const struct conn *c)
+{
+	return c->why != CLOSE_NONE;
+}
+
+/* A log line with the connection's prefix: "C-0x7f...: db/user@host:port ". */
+void conn_log(const struct conn *c, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* The prefix alone. */
+const char *conn_prefix(const struct conn *c, char *buf, size_t size);
+
+static inline struct client *conn_client(struct conn *c)
+{
+	return (struct client *)(void *)c;
+}
+
+static inline struct server *conn_server(struct conn *c)
+{
+	return (struct server *)(void *)c;
+}
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * relay: bytes between a client and its server. It reads, finds the messages,
+ * asks the side's handler what is to become of each, and writes what is to be
+ * forwarded in one piece, straight from where it was read.
+ *
+ * Order on the wire has one rule: what stands in dst->out goes first. What a
+ * short write leaves behind is moved there; while it holds more than
+ * RELAY_HIGH bytes, or dst is blocked, src is not read.
+ */
+#ifndef PSBOUNCER_CONN_RELAY_H
+#define PSBOUNCER_CONN_RELAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct buf;
+struct conn;
+
+enum { RELAY_HIGH = 65536, RELAY_TURN = 65536 };
+
+/* Reads what there is (at most RELAY_TURN bytes, then the back of the ready list) and works on it. */
+void relay_read(struct conn *c);
+/* Works on what c->in holds, without reading. */
+void relay_work(struct conn *c);
+/* Has relay_work() called for c in this turn: its state now takes messages, or its peer has room again. */
+void relay_resume(struct conn *c);
+
+/*
+ * The buffer for messages of our own to dst. When the connection whose message is just being handled has an open run of
+ * forwarded bytes for dst, that is closed first, so that the order is kept. What is put in is written at the end of the
+ * scan or of the turn.
+ */
+struct buf *relay_out(struct conn *dst);
+/* May a message of our own be put behind what dst was sent: no part of a forwarded message is still to come? */
+bool relay_at_boundary(const struct conn *dst);
+
+/* Writes dst->out as far as the socket takes it. */
+void relay_flush(struct conn *dst);
+
+#endif

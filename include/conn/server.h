@@ -1,0 +1,78 @@
+/*
+ * server: a connection to a PostgreSQL server from connect to close. server.c
+ * has its states, connecting, release and reuse; server_login.c TLS, startup
+ * and authentication; server_reply.c what each message means.
+ */
+#ifndef PSBOUNCER_CONN_SERVER_H
+#define PSBOUNCER_CONN_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conn/conn.h"
+#include "conn/ring.h"
+#include "pool/pool.h"
+
+struct ownq;
+struct resolve_query;
+struct server_login;
+
+enum server_state {
+#define SERVER_STATE(name, text, reads, next) SS_##name,
+#include "tbl/server_states.h"
+#undef SERVER_STATE
+	SS_COUNT
+};
+
+struct server {
+	struct conn c;
+	struct slot slot;
+	struct endpoint *endpoint;	/* held */
+	struct server_login *login;	/* while it logs in */
+	struct ownq *ownq;		/* a query of our own that runs */
+	struct ring ring;		/* what was sent and is not answered */
+	struct vars *at_login;		/* its parameters after its own login */
+	struct vars *vars;		/* its parameters now */
+	unsigned cancels;		/* cancel requests under way to it */
+	uint32_t pid;			/* of the backend */
+	uint8_t key[260];		/* pid and secret, as BackendKeyData had them */
+	uint16_t key_len;
+	char status;			/* of the last ReadyForQuery: I T E; 0 before the first */
+	char fatal_code[6];		/* an ErrorResponse FATAL came: its end is near */
+	bool copy_in : 1;		/* CopyInResponse came, no CopyDone or CopyFail was sent */
+	bool dirty : 1;			/* must not be used again */
+	bool reset_due : 1;		/* server_reset_query before it is idle */
+};
+
+extern const char *const server_state_text[SS_COUNT];
+
+/* Begins a connection for the pool; its slot is in the pool from here on. */
+struct server *server_launch(struct pool *p, bool reserve);
+/* The same over other stream ops (dialog tests): connected, about to log in. */
+struct server *server_new_ops(struct pool *p, const struct stream_ops *ops, void *under);
+void server_reap(struct server *s);
+void server_goto(struct server *s, enum server_state to);
+
+static inline struct server *slot_server(struct slot *s)
+{
+	return container_of(s, struct server, slot);
+}
+static inline struct client *server_client(const struct server *s)
+{
+	return s->c.peer ? conn_client(s->c.peer) : NULL;
+}
+
+/* May its next user be anybody: transaction idle, nothing outstanding, nothing buffered, no COPY, no cancel under way? */
+bool server_is_clean(const struct server *s);
+/* Its parameters become the client's (linked already); client_prepared() follows unless true is returned: nothing is to be done. */
+bool server_prepare(struct server *s, struct client *cl);
+/* Its client has left; cancel: what runs is cancelled. It cleans itself up and goes back to the pool, or closes. */
+void server_client_left(struct server *s, bool cancel);
+/* Clean: resets it if that is due, then back to the pool. */
+void server_release(struct server *s);
+/* The slot has been idle for long: check it. */
+void server_test(struct server *s);
+/* A cancel request of ours to it has landed or failed. */
+void server_cancel_landed(struct server *s);
+
+#endif

@@ -123,6 +123,13 @@ struct pooler {
 	struct timer accept_again;	/* back-off after EMFILE */
 	const struct console_ops *console;
 	void *console_ctx;
+	/*
+	 * NULL but in dialog tests: opens s (of a server or of a cancel request) to a host, in place of the name lookup and
+	 * stream_connect(). It calls stream_init_ops() with cb and arg and returns true: cb is told STREAM_CONNECTED or
+	 * STREAM_FAILED in a later turn. Or it returns false with errno set, as stream_connect() does.
+	 */
+	bool (*connect_hook)(struct stream *s, const char *host, uint16_t port, stream_cb *cb, void *arg, void *ctx);
+	void *connect_ctx;
 	uint64_t last_id;
 	enum shutdown shutdown;
 	/* Statistics of the whole process. */

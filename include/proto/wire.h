@@ -12,7 +12,7 @@
 
 /* Names of the message types: MSG_QUERY = 'Q', MSG_READY_FOR_QUERY = 'Z', ... */
 enum msg_type {
-#define MESSAGE(side, type, name, need, n, min, max) MSG_##name = type,
+#define MESSAGE(side, type, name, need, n, min, max, text) MSG_##name = type,
 #include "tbl/messages.h"
 #undef MESSAGE
 };
@@ -25,21 +25,22 @@ enum { WIRE_HEADER = 5, WIRE_HEAD_MAX = 8192, WIRE_MAX_LEN = 0x3fffffff };
 /* A message as far as it is in memory. Pointers lead into the caller's buffer. */
 struct msg {
 	uint8_t type;
-	uint32_t len;	     /* of the payload: the length word less 4 */
+	uint32_t len; /* of the payload: the length word less 4 */
 	const char *payload;
-	uint32_t have;	     /* payload bytes in memory, at most len */
+	uint32_t have; /* payload bytes in memory, at most len */
 };
 
 enum wire_result {
 	WIRE_OK,	 /* *m is filled, and what its row in tbl/messages.h asks for is in memory */
 	WIRE_MORE,	 /* *need bytes from p on must be in memory first (more than n) */
 	WIRE_BAD_TYPE,	 /* no such message from this side */
-	WIRE_BAD_LENGTH, /* outside the row's bounds */
+	WIRE_BAD_LENGTH, /* outside the row's bounds; m->len is the length all the same, 0 for a length word under 4 */
 	WIRE_BAD_HEAD	 /* a name or tag without its NUL within the message or within 8 KB */
 };
 
 /* Looks at the message that begins at p, of which n bytes are there. m->type is set for every result once n > 0. */
-enum wire_result wire_scan(enum wire_side side, const char *p, size_t n, struct msg *m, size_t *need) __attribute__((warn_unused_result));
+enum wire_result wire_scan(enum wire_side side, const char *p, size_t n, struct msg *m, size_t *need)
+	__attribute__((warn_unused_result));
 /* "Query", "ReadyForQuery" ..., "?" for an unknown one. */
 const char *wire_name(enum wire_side side, uint8_t type);
 
@@ -54,20 +55,20 @@ struct msgr msgr_of(const struct msg *m); /* what is in memory of it */
 uint8_t msgr_u8(struct msgr *r);
 uint16_t msgr_u16(struct msgr *r);
 uint32_t msgr_u32(struct msgr *r);
-const char *msgr_cstr(struct msgr *r);		     /* up to its NUL; "" on failure */
-const char *msgr_bytes(struct msgr *r, size_t n);    /* NULL on failure */
+const char *msgr_cstr(struct msgr *r);		  /* up to its NUL; "" on failure */
+const char *msgr_bytes(struct msgr *r, size_t n); /* NULL on failure */
 size_t msgr_left(const struct msgr *r);
 /* True when nothing failed and everything was consumed. */
 bool msgr_end(const struct msgr *r) __attribute__((warn_unused_result));
 
 /* The packet that opens a connection (55.2.1): no type, a length, a code. */
 enum startup_kind {
-	STARTUP_MORE,	 /* *need bytes must be in memory first */
-	STARTUP_BAD,	 /* *why says what is wrong */
-	STARTUP_SSL,	 /* SSLRequest */
-	STARTUP_GSS,	 /* GSSENCRequest */
-	STARTUP_CANCEL,	 /* CancelRequest: key and key_len */
-	STARTUP_HELLO	 /* StartupMessage: major, minor, params */
+	STARTUP_MORE,	/* *need bytes must be in memory first */
+	STARTUP_BAD,	/* *why says what is wrong */
+	STARTUP_SSL,	/* SSLRequest */
+	STARTUP_GSS,	/* GSSENCRequest */
+	STARTUP_CANCEL, /* CancelRequest: key and key_len */
+	STARTUP_HELLO	/* StartupMessage: major, minor, params */
 };
 
 struct startup {
@@ -77,20 +78,26 @@ struct startup {
 	size_t params_len;
 	const char *key; /* of a cancel: process id and secret as they came, 8 to 260 bytes */
 	size_t key_len;
-	const char *why; /* static text */
+	const char *why;  /* STARTUP_BAD: static text ... */
+	const char *code; /* ... and SQLSTATE */
 };
 
 enum { STARTUP_MAX = 66000 };
 
-enum startup_kind wire_startup(const char *p, size_t n, struct startup *out, size_t *need) __attribute__((warn_unused_result));
+enum startup_kind wire_startup(const char *p, size_t n, struct startup *out, size_t *need)
+	__attribute__((warn_unused_result));
 /* Walks params: start with *at = 0. false at the end. wire_startup() has checked the form. */
 bool startup_next(const struct startup *s, size_t *at, const char **name, const char **value);
 /* The last value of a name, or NULL. */
 const char *startup_get(const struct startup *s, const char *name);
 
-/* Splits the value of the startup parameter `options` ("-c a=b --c=d\ e") at blanks, backslash quoting as the
- * server's pg_split_opts: calls set(name, value, arg) for each. NULL, or the text of the first fault. name's dashes become underscores. */
-const char *startup_options(const char *options, bool (*set)(const char *name, const char *value, void *arg), void *arg);
+/*
+ * Splits the value of the startup parameter `options` ("-c a=b --c=d\ e") at blanks, backslash quoting as the
+ * server's pg_split_opts: calls set(name, value, arg) for each. NULL, or the static text of the first fault. name's
+ * dashes become underscores. A set() that returns false ends the walk; it keeps its own, better text.
+ */
+const char *startup_options(const char *options, bool (*set)(const char *name, const char *value, void *arg),
+	void *arg);
 
 /* Fields of an ErrorResponse or NoticeResponse as far as they are in memory; "" where one is missing. */
 struct error_fields {

@@ -37,7 +37,7 @@ static inline bool buf_failed(const struct buf *b)
 
 static inline char *buf_head(const struct buf *b)
 {
-	return b->data + b->pos;
+	return b->data != NULL ? b->data + b->pos : NULL;
 }
 
 /* Room for n more bytes after end: moves the content to the front or to a larger block when it must. NULL on failure. */
@@ -45,7 +45,7 @@ char *buf_reserve(struct buf *b, size_t n) __attribute__((warn_unused_result));
 void buf_append(struct buf *b, const void *p, size_t n);
 void buf_puts(struct buf *b, const char *s); /* without the NUL */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Puts n bytes in front of what is there. */
+/* Puts n bytes in front of what is there; scan stays at its byte. */
 void buf_prepend(struct buf *b, const void *p, size_t n);
 /* Drops n bytes at pos (scan never stays behind pos); an empty buffer gives its block back. */
 void buf_consume(struct buf *b, size_t n);

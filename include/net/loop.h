@@ -29,9 +29,10 @@ struct loop {
 	int64_t wakeup_at_us;
 	struct timers timers;
 	struct stream_list ready;
-	unsigned callbacks; /* run in this turn */
-	char *scratch;	    /* LOOP_SCRATCH bytes, contents valid within one callback only */
-	char *tls_scratch;  /* LOOP_TLS_SCRATCH bytes */
+	struct stream_list turn; /* those of the ready list that are being run now */
+	unsigned callbacks;	 /* run in this turn */
+	char *scratch;		 /* LOOP_SCRATCH bytes, contents valid within one callback only */
+	char *tls_scratch;	 /* LOOP_TLS_SCRATCH bytes */
 };
 
 /* with_events false: no libevent base (dialog tests, fuzzing). Ends the program if libevent gives no base. */
@@ -44,6 +45,11 @@ void loop_free(struct loop *l);
  * then the streams that stood on the ready list at the start of this step.
  */
 void loop_poll(struct loop *l, bool may_wait);
+/*
+ * Every callback of an event of the base calls this first (a stream's does): it
+ * updates the clock in the first one of a turn and ends the turn after the last.
+ */
+void loop_callback(struct loop *l);
 /* The last step of a turn: fires due timers (ctx goes to each) and arms the wakeup for the next one. */
 void loop_run_timers(struct loop *l, void *ctx);
 

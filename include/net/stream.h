@@ -6,7 +6,7 @@
  * What the loop watches is derived from what the owner wants in one function
  * (stream_update) and lazily: a stream that is not wanted to be read keeps its
  * read event until one really arrives; only then it is turned to "tell me when
- * the peer closes" (EV_CLOSED), never to nothing.
+ * the peer closes", never to nothing until that was told.
  */
 #ifndef PSBOUNCER_NET_STREAM_H
 #define PSBOUNCER_NET_STREAM_H
@@ -54,7 +54,7 @@ struct stream_ops {
 	const char *(*error)(const struct stream *s, char *buf, size_t size);
 };
 
-enum stream_phase { STREAM_P_CLOSED, STREAM_P_CONNECTING, STREAM_P_HANDSHAKING, STREAM_P_OPEN };
+enum stream_phase { STREAM_P_CLOSED, STREAM_P_CONNECTING, STREAM_P_HANDSHAKING, STREAM_P_OPEN, STREAM_P_FAILED };
 
 /* Embedded. The fields are the stream's own; owners use the functions. */
 struct stream {
@@ -72,7 +72,7 @@ struct stream {
 	unsigned phase : 3;	/* enum stream_phase */
 	unsigned want_read : 1;
 	unsigned want_write : 1;
-	unsigned on_ready : 1; /* stands on loop->ready */
+	unsigned on_ready : 2; /* 1: stands on loop->ready, 2: on loop->turn */
 	unsigned hangup : 1;   /* STREAM_HANGUP was told */
 	unsigned tls_read_wants_write : 1;
 	unsigned tls_write_wants_read : 1;
@@ -132,7 +132,11 @@ bool stream_has_unread(const struct stream *s);
 /* event_del() first, then close(); TLS sends close_notify when it may. The stream can be initialised again. */
 void stream_close(struct stream *s);
 
-/* For ops (the socket's, TLS's, a test's): run what an event means for the stream's phase. readable/writable as the poller said. */
+/*
+ * For ops (the socket's, TLS's, a test's): run what an event means for the
+ * stream's phase. readable/writable/closed as the poller said; none of them may
+ * be trusted: a READABLE or WRITABLE that finds STREAM_AGAIN is normal.
+ */
 void stream_dispatch(struct stream *s, bool readable, bool writable, bool closed);
 /* For ops: the interest of a socket, derived from the phase, the wants and the tls_ bits. */
 void stream_update(struct stream *s);

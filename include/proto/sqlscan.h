@@ -3,6 +3,10 @@
  * nested comments, quotes, E'' and dollar quotes, standard_conforming_strings,
  * ';'. It gives the class of each statement from its first words. All
  * knowledge of SQL's words stands here and in tbl/statements.h.
+ *
+ * A text that the server would not parse gets some answer, never a fault: the
+ * server runs nothing of it. A text is taken as if it were in an encoding
+ * whose bytes over 127 stand apart from ASCII, as UTF-8's do.
  */
 #ifndef PSBOUNCER_PROTO_SQLSCAN_H
 #define PSBOUNCER_PROTO_SQLSCAN_H
@@ -14,7 +18,9 @@
 enum stmt_class {
 	STMT_OTHER,
 #define STATEMENT(name, words, ends_transaction) STMT_##name,
+#define SPELLING(name, words)
 #include "tbl/statements.h"
+#undef SPELLING
 #undef STATEMENT
 	STMT_CLASSES
 };
@@ -31,7 +37,12 @@ enum sqlscan_result {
 	SQLSCAN_UNKNOWN	   /* the text goes on beyond what is in memory, in a way that matters */
 };
 
-/* One statement: its class, where it begins and ends (without the ';'). */
+/*
+ * One statement: its class, where its first word begins and its last one ends
+ * (without the ';'; at UNKNOWN: where memory ends). A statement with a vertical
+ * tab outside of quotes and comments is white space to some servers and a
+ * syntax error to others: its class is STMT_OTHER.
+ */
 struct stmt {
 	enum stmt_class class;
 	const char *text;
@@ -39,9 +50,12 @@ struct stmt {
 	bool to_default; /* SET ... TO DEFAULT, SET ... = DEFAULT */
 };
 
-/* n bytes of a query's text; whole: that is all of it. */
+/* n bytes of a query's text; whole: that is all of it. A NUL ends it, and then it is whole. */
 struct sqlscan sqlscan_init(const char *text, size_t n, bool whole, bool standard);
-/* The next statement that is not empty. After UNKNOWN or END it stays so; st->class is set as soon as the first words are known, also with UNKNOWN. */
+/*
+ * The next statement that is not empty. After UNKNOWN or END it stays so. With UNKNOWN st->class is set if the first
+ * words and what follows them are in memory, else it is STMT_OTHER. With END *st is an empty statement.
+ */
 enum sqlscan_result sqlscan_next(struct sqlscan *s, struct stmt *st);
 
 /*

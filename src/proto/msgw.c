@@ -1,0 +1,390 @@
+/*
+ * msgw: writes the messages of PostgreSQL manual, 55.7, as a server to clients
+ * and as a client to servers. Called by the login units, the console and every
+ * place that answers for itself. It sends nothing: the bytes stay in the buffer.
+ */
+#include "proto/msgw.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "net/buf.h"
+#include "proto/wire.h"
+
+enum { AUTH_OK = 0, AUTH_CLEARTEXT = 3, AUTH_MD5 = 5, AUTH_SASL = 10, AUTH_SASL_CONTINUE = 11, AUTH_SASL_FINAL = 12 };
+
+enum { PROTOCOL_MAJOR = 3, CODE_CANCEL = 1234 << 16 | 5678, CODE_SSL = 1234 << 16 | 5679 };
+
+static void put_u16(char *p, uint16_t v)
+{
+	p[0] = (char)(v >> 8);
+	p[1] = (char)v;
+}
+
+static void put_u32(char *p, uint32_t v)
+{
+	put_u16(p, (uint16_t)(v >> 16));
+	put_u16(p + 2, (uint16_t)v);
+}
+
+uint32_t msgw_begin(struct buf *b, uint8_t type)
+{
+	/* Counted from pos: an append may move the content. */
+	uint32_t mark = buf_len(b);
+
+	msgw_u8(b, type);
+	msgw_u32(b, 0);
+	return mark;
+}
+
+void msgw_end(struct buf *b, uint32_t mark)
+{
+	if (buf_failed(b))
+		return;
+	assert(buf_len(b) >= mark + WIRE_HEADER);
+	put_u32(buf_head(b) + mark + 1, buf_len(b) - mark - 1);
+}
+
+void msgw_u8(struct buf *b, uint8_t v)
+{
+	buf_append(b, &v, 1);
+}
+
+void msgw_u16(struct buf *b, uint16_t v)
+{
+	char p[2];
+
+	put_u16(p, v);
+	buf_append(b, p, sizeof(p));
+}
+
+void msgw_u32(struct buf *b, uint32_t v)
+{
+	char p[4];
+
+	put_u32(p, v);
+	buf_append(b, p, sizeof(p));
+}
+
+void msgw_cstr(struct buf *b, const char *s)
+{
+	buf_append(b, s, strlen(s) + 1);
+}
+
+/* A value with its length in front; NULL is a null. */
+static void put_value(struct buf *b, const char *s)
+{
+	size_t n;
+
+	if (s == NULL) {
+		msgw_u32(b, UINT32_MAX);
+		return;
+	}
+	n = strlen(s);
+	assert(n <= INT32_MAX);
+	msgw_u32(b, (uint32_t)n);
+	buf_append(b, s, n);
+}
+
+static void put_count(struct buf *b, size_t n)
+{
+	assert(n <= UINT16_MAX);
+	msgw_u16(b, (uint16_t)n);
+}
+
+/* ---- errors ---- */
+
+static void put_field(struct buf *b, uint8_t field, const char *s)
+{
+	if (s == NULL)
+		return;
+	msgw_u8(b, field);
+	msgw_cstr(b, s);
+}
+
+static void put_error(struct buf *b, uint8_t type, const struct msgw_error *e)
+{
+	uint32_t mark = msgw_begin(b, type);
+
+	put_field(b, 'S', e->severity);
+	put_field(b, 'V', e->severity);
+	put_field(b, 'C', e->code);
+	put_field(b, 'M', e->message);
+	put_field(b, 'D', e->detail);
+	put_field(b, 'H', e->hint);
+	put_field(b, 'R', "psbouncer");
+	msgw_u8(b, 0);
+	msgw_end(b, mark);
+}
+
+void msgw_error(struct buf *b, const struct msgw_error *e)
+{
+	put_error(b, MSG_ERROR_RESPONSE, e);
+}
+
+void msgw_notice(struct buf *b, const struct msgw_error *e)
+{
+	put_error(b, MSG_NOTICE_RESPONSE, e);
+}
+
+/* ---- as a server ---- */
+
+static void put_auth(struct buf *b, uint32_t kind, const void *data, size_t n)
+{
+	uint32_t mark = msgw_begin(b, MSG_AUTHENTICATION);
+
+	msgw_u32(b, kind);
+	buf_append(b, data, n);
+	msgw_end(b, mark);
+}
+
+void msgw_auth_ok(struct buf *b)
+{
+	put_auth(b, AUTH_OK, "", 0);
+}
+
+void msgw_auth_cleartext(struct buf *b)
+{
+	put_auth(b, AUTH_CLEARTEXT, "", 0);
+}
+
+void msgw_auth_md5(struct buf *b, const uint8_t salt[4])
+{
+	put_auth(b, AUTH_MD5, salt, 4);
+}
+
+void msgw_auth_sasl(struct buf *b, const char *const *mechanisms, size_t n)
+{
+	uint32_t mark = msgw_begin(b, MSG_AUTHENTICATION);
+
+	msgw_u32(b, AUTH_SASL);
+	for (size_t i = 0; i < n; i++)
+		msgw_cstr(b, mechanisms[i]);
+	msgw_u8(b, 0);
+	msgw_end(b, mark);
+}
+
+void msgw_auth_sasl_continue(struct buf *b, const void *data, size_t n)
+{
+	put_auth(b, AUTH_SASL_CONTINUE, data, n);
+}
+
+void msgw_auth_sasl_final(struct buf *b, const void *data, size_t n)
+{
+	put_auth(b, AUTH_SASL_FINAL, data, n);
+}
+
+void msgw_parameter_status(struct buf *b, const char *name, const char *value)
+{
+	uint32_t mark = msgw_begin(b, MSG_PARAMETER_STATUS);
+
+	msgw_cstr(b, name);
+	msgw_cstr(b, value);
+	msgw_end(b, mark);
+}
+
+void msgw_backend_key(struct buf *b, const void *key, size_t n)
+{
+	uint32_t mark = msgw_begin(b, MSG_BACKEND_KEY_DATA);
+
+	buf_append(b, key, n);
+	msgw_end(b, mark);
+}
+
+void msgw_negotiate_version(struct buf *b, uint32_t minor, const char *const *unknown, size_t n)
+{
+	uint32_t mark = msgw_begin(b, MSG_NEGOTIATE_PROTOCOL_VERSION);
+
+	/* The manual says "minor version"; servers send, and libpq wants, the whole number. */
+	msgw_u32(b, (uint32_t)PROTOCOL_MAJOR << 16 | minor);
+	msgw_u32(b, (uint32_t)n);
+	for (size_t i = 0; i < n; i++)
+		msgw_cstr(b, unknown[i]);
+	msgw_end(b, mark);
+}
+
+void msgw_ready(struct buf *b, char status)
+{
+	uint32_t mark = msgw_begin(b, MSG_READY_FOR_QUERY);
+
+	msgw_u8(b, (uint8_t)status);
+	msgw_end(b, mark);
+}
+
+void msgw_command_complete(struct buf *b, const char *tag)
+{
+	uint32_t mark = msgw_begin(b, MSG_COMMAND_COMPLETE);
+
+	msgw_cstr(b, tag);
+	msgw_end(b, mark);
+}
+
+void msgw_empty(struct buf *b, uint8_t type)
+{
+	msgw_end(b, msgw_begin(b, type));
+}
+
+void msgw_row_description(struct buf *b, const struct msgw_column *c, size_t n)
+{
+	uint32_t mark = msgw_begin(b, MSG_ROW_DESCRIPTION);
+
+	put_count(b, n);
+	for (; n > 0; n--, c++) {
+		msgw_cstr(b, c->name);
+		msgw_u32(b, 0); /* of no table */
+		msgw_u16(b, 0); /* and no column of one */
+		msgw_u32(b, c->oid);
+		msgw_u16(b, (uint16_t)c->typlen);
+		msgw_u32(b, UINT32_MAX); /* no type modifier */
+		msgw_u16(b, 0);		 /* text */
+	}
+	msgw_end(b, mark);
+}
+
+void msgw_parameter_description(struct buf *b, const uint32_t *oids, size_t n)
+{
+	uint32_t mark = msgw_begin(b, MSG_PARAMETER_DESCRIPTION);
+
+	put_count(b, n);
+	for (size_t i = 0; i < n; i++)
+		msgw_u32(b, oids[i]);
+	msgw_end(b, mark);
+}
+
+void msgw_data_row(struct buf *b, const char *const *values, size_t n)
+{
+	uint32_t mark = msgw_begin(b, MSG_DATA_ROW);
+
+	put_count(b, n);
+	for (size_t i = 0; i < n; i++)
+		put_value(b, values[i]);
+	msgw_end(b, mark);
+}
+
+/* ---- as a client ---- */
+
+/* The packets without a type: length and code, then what the caller appends. */
+static uint32_t packet_begin(struct buf *b, uint32_t code)
+{
+	uint32_t mark = buf_len(b);
+
+	msgw_u32(b, 0);
+	msgw_u32(b, code);
+	return mark;
+}
+
+static void packet_end(struct buf *b, uint32_t mark)
+{
+	if (!buf_failed(b))
+		put_u32(buf_head(b) + mark, buf_len(b) - mark);
+}
+
+void msgw_ssl_request(struct buf *b)
+{
+	packet_end(b, packet_begin(b, CODE_SSL));
+}
+
+void msgw_startup(struct buf *b, uint16_t minor, const char *const *pairs, size_t n_pairs)
+{
+	uint32_t mark = packet_begin(b, (uint32_t)PROTOCOL_MAJOR << 16 | minor);
+
+	for (size_t i = 0; i < 2 * n_pairs; i++)
+		msgw_cstr(b, pairs[i]);
+	msgw_u8(b, 0);
+	packet_end(b, mark);
+}
+
+void msgw_cancel_request(struct buf *b, const void *key, size_t n)
+{
+	uint32_t mark = packet_begin(b, CODE_CANCEL);
+
+	buf_append(b, key, n);
+	packet_end(b, mark);
+}
+
+void msgw_password(struct buf *b, const char *password)
+{
+	uint32_t mark = msgw_begin(b, MSG_PASSWORD);
+
+	msgw_cstr(b, password);
+	msgw_end(b, mark);
+}
+
+void msgw_sasl_initial(struct buf *b, const char *mechanism, const void *data, size_t n)
+{
+	uint32_t mark = msgw_begin(b, MSG_PASSWORD);
+
+	assert(n <= INT32_MAX);
+	msgw_cstr(b, mechanism);
+	msgw_u32(b, (uint32_t)n);
+	buf_append(b, data, n);
+	msgw_end(b, mark);
+}
+
+void msgw_sasl_response(struct buf *b, const void *data, size_t n)
+{
+	uint32_t mark = msgw_begin(b, MSG_PASSWORD);
+
+	buf_append(b, data, n);
+	msgw_end(b, mark);
+}
+
+void msgw_query(struct buf *b, const char *sql)
+{
+	uint32_t mark = msgw_begin(b, MSG_QUERY);
+
+	msgw_cstr(b, sql);
+	msgw_end(b, mark);
+}
+
+void msgw_parse(struct buf *b, const char *name, const char *sql)
+{
+	uint32_t mark = msgw_begin(b, MSG_PARSE);
+
+	msgw_cstr(b, name);
+	msgw_cstr(b, sql);
+	msgw_u16(b, 0); /* no types of parameters */
+	msgw_end(b, mark);
+}
+
+void msgw_bind_text(struct buf *b, const char *portal, const char *statement, const char *const *values, size_t n)
+{
+	uint32_t mark = msgw_begin(b, MSG_BIND);
+
+	msgw_cstr(b, portal);
+	msgw_cstr(b, statement);
+	msgw_u16(b, 0); /* all parameters are text */
+	put_count(b, n);
+	for (size_t i = 0; i < n; i++)
+		put_value(b, values[i]);
+	msgw_u16(b, 0); /* all columns are text */
+	msgw_end(b, mark);
+}
+
+void msgw_describe(struct buf *b, char what, const char *name)
+{
+	uint32_t mark = msgw_begin(b, MSG_DESCRIBE);
+
+	msgw_u8(b, (uint8_t)what);
+	msgw_cstr(b, name);
+	msgw_end(b, mark);
+}
+
+void msgw_execute(struct buf *b, const char *portal)
+{
+	uint32_t mark = msgw_begin(b, MSG_EXECUTE);
+
+	msgw_cstr(b, portal);
+	msgw_u32(b, 0); /* all rows */
+	msgw_end(b, mark);
+}
+
+void msgw_sync(struct buf *b)
+{
+	msgw_empty(b, MSG_SYNC);
+}
+
+void msgw_terminate(struct buf *b)
+{
+	msgw_empty(b, MSG_TERMINATE);
+}

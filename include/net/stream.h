@@ -42,7 +42,7 @@ struct stream_ops {
 	const char *name;
 	ssize_t (*read)(struct stream *s, void *p, size_t n);
 	ssize_t (*writev)(struct stream *s, const struct iovec *v, int n);
-	/* Bytes that no event will announce (inside OpenSSL, or in a test's memory). */
+	/* May be NULL. Bytes that no event will announce (inside OpenSSL, or in a test's memory). */
 	bool (*pending)(const struct stream *s);
 	/* Watch what want_read / want_write say. */
 	void (*update)(struct stream *s);
@@ -124,7 +124,9 @@ void stream_again(struct stream *s);
 /* Text of the last failure, in buf or static. */
 const char *stream_error(const struct stream *s, char *buf, size_t size);
 
+/* Connected, and no handshake is under way: it can be read and written. */
 bool stream_is_open(const struct stream *s);
+/* ops->name is "tls". */
 bool stream_is_tls(const struct stream *s);
 /* Is there something unread in the socket or in OpenSSL? (Before a handshake there must not be.) */
 bool stream_has_unread(const struct stream *s);
@@ -140,6 +142,8 @@ void stream_close(struct stream *s);
 void stream_dispatch(struct stream *s, bool readable, bool writable, bool closed);
 /* For ops: the interest of a socket, derived from the phase, the wants and the tls_ bits. */
 void stream_update(struct stream *s);
+/* For the loop: the stream's turn on the ready list has come. */
+void stream_run_ready(struct stream *s);
 /* For ops over a socket: event_del() first, then close(); fd is -1 after it. */
 void stream_close_socket(struct stream *s);
 

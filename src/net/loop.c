@@ -1,0 +1,131 @@
+/*
+ * loop: owns the libevent base, the wakeup event and the scratch buffers. The
+ * program's main loop drives it; streams and the resolver hang on it. What a
+ * turn does besides (grants, flushes, closing) is not its business.
+ */
+#include "net/loop.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/stream.h"
+
+/*
+ * NOLOCK: one thread. USE_CHANGELIST: changes of one turn become one epoll_ctl.
+ * NO_CACHE_TIME: libevent then reads its clock only when it has a timer of its
+ * own; ours is base/timer's. EARLY_CLOSE is EPOLLRDHUP, which the hangup watch
+ * of a stream needs.
+ */
+static struct event_base *new_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (config != NULL && event_config_require_features(config, EV_FEATURE_EARLY_CLOSE) == 0 &&
+		event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST |
+						      EVENT_BASE_FLAG_NO_CACHE_TIME) == 0)
+		base = event_base_new_with_config(config);
+	if (config != NULL)
+		event_config_free(config);
+	return base;
+}
+
+static void on_wakeup(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *l = arg;
+
+	(void)fd;
+	(void)what;
+	loop_callback(l);
+	l->wakeup_at_us = 0;
+}
+
+void loop_init(struct loop *l, bool with_events)
+{
+	*l = (struct loop){0};
+	TAILQ_INIT(&l->ready);
+	TAILQ_INIT(&l->turn);
+	l->scratch = xmalloc(MEM_IO, LOOP_SCRATCH);
+	l->tls_scratch = xmalloc(MEM_IO, LOOP_TLS_SCRATCH);
+	if (!with_events)
+		return;
+	l->base = new_base();
+	if (l->base != NULL)
+		l->wakeup = event_new(l->base, -1, 0, on_wakeup, l);
+	if (l->wakeup == NULL) {
+		log_msg(LL_FATAL, "libevent has no usable event base (epoll with EPOLLRDHUP is needed)");
+		exit(1);
+	}
+}
+
+void loop_free(struct loop *l)
+{
+	if (l->wakeup != NULL)
+		event_free(l->wakeup);
+	if (l->base != NULL)
+		event_base_free(l->base);
+	timers_free(&l->timers);
+	/* Everybody's passwords went through it. */
+	mem_wipe(l->scratch, LOOP_SCRATCH);
+	mem_wipe(l->tls_scratch, LOOP_TLS_SCRATCH);
+	xfree(MEM_IO, l->scratch);
+	xfree(MEM_IO, l->tls_scratch);
+	*l = (struct loop){0};
+}
+
+void loop_callback(struct loop *l)
+{
+	if (l->callbacks++ == 0)
+		clock_update();
+	/*
+	 * With EVLOOP_ONCE libevent goes on for as long as something is active, and
+	 * polls anew in between; a break leaves the rest active for the next turn.
+	 */
+	if (l->callbacks == LOOP_CALLBACKS)
+		event_base_loopbreak(l->base);
+}
+
+static void run_ready(struct loop *l)
+{
+	struct stream *s;
+
+	/* What gets ready from here on is for the next turn. */
+	TAILQ_CONCAT(&l->turn, &l->ready, ready);
+	TAILQ_FOREACH (s, &l->turn, ready)
+		s->on_ready = 2;
+	while ((s = TAILQ_FIRST(&l->turn)) != NULL)
+		stream_run_ready(s);
+}
+
+void loop_poll(struct loop *l, bool may_wait)
+{
+	int flags = EVLOOP_ONCE;
+
+	if (!may_wait || !TAILQ_EMPTY(&l->ready))
+		flags |= EVLOOP_NONBLOCK;
+	l->callbacks = 0;
+	if (l->base != NULL)
+		event_base_loop(l->base, flags);
+	if (l->callbacks == 0)
+		clock_update();
+	if (!TAILQ_EMPTY(&l->ready))
+		run_ready(l);
+}
+
+void loop_run_timers(struct loop *l, void *ctx)
+{
+	int64_t next, wait_us;
+	struct timeval tv;
+
+	timers_run(&l->timers, ctx);
+	next = timers_next(&l->timers);
+	if (l->base == NULL || next == 0 || (l->wakeup_at_us != 0 && l->wakeup_at_us <= next))
+		return;
+	wait_us = next > clock_us() ? next - clock_us() : 0;
+	tv = (struct timeval){.tv_sec = wait_us / USEC, .tv_usec = wait_us % USEC};
+	event_add(l->wakeup, &tv);
+	l->wakeup_at_us = next;
+}

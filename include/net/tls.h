@@ -20,11 +20,11 @@ enum tls_mode { TLS_DISABLE, TLS_ALLOW, TLS_PREFER, TLS_REQUIRE, TLS_VERIFY_CA, 
 struct tls_options {
 	enum tls_mode mode;
 	const char *key_file, *cert_file, *ca_file;
-	const char *protocols;	/* secure, all, tlsv1.0 ... tlsv1.3, comma separated */
-	const char *ciphers;	/* TLS 1.2 and older; default, secure, fast, normal: OpenSSL's; all */
+	const char *protocols; /* secure, all, tlsv1.0 ... tlsv1.3, comma separated */
+	const char *ciphers;   /* TLS 1.2 and older; default, secure, fast, normal: OpenSSL's; all */
 	const char *ciphers13;
-	const char *ecdhcurve;	/* client side only: auto, none, a curve */
-	const char *dheparams;	/* client side only: auto, none */
+	const char *ecdhcurve; /* client side only: auto, none, a curve */
+	const char *dheparams; /* client side only: auto, none */
 };
 
 /*
@@ -34,7 +34,8 @@ struct tls_options {
  * cannot be read, key and certificate do not fit, or a word is unknown; `where`
  * names the setting's prefix in the texts ("client_tls", "server_tls").
  */
-struct tls_ctx *tls_ctx_new(const struct tls_options *o, bool accepting, const char *where, struct errs *errs) __attribute__((warn_unused_result));
+struct tls_ctx *tls_ctx_new(const struct tls_options *o, bool accepting, const char *where, struct errs *errs)
+	__attribute__((warn_unused_result));
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *c); /* NULL is fine */
 void tls_ctx_unref(struct tls_ctx **c);		/* NULL inside is fine; connections in use keep it alive */
 /* True when the key file can be read by others than its owner and group. */
@@ -54,7 +55,8 @@ bool tls_accept(struct stream *s, struct tls_ctx *c, bool direct) __attribute__(
  * certificate's name (address: its IP entries). direct: ALPN "postgresql" must be
  * agreed. session_key: sessions are kept and resumed under this text (host:port).
  */
-bool tls_connect(struct stream *s, struct tls_ctx *c, const char *host, bool direct, const char *session_key) __attribute__((warn_unused_result));
+bool tls_connect(struct stream *s, struct tls_ctx *c, const char *host, bool direct, const char *session_key)
+	__attribute__((warn_unused_result));
 
 /* "TLSv1.3/TLS_AES_256_GCM_SHA384" into buf, "" for a plain stream. */
 const char *tls_describe(const struct stream *s, char *buf, size_t size);

@@ -20,9 +20,9 @@ struct endpoint {
 	char *host; /* name, address, "/directory", "@abstract" */
 	uint16_t port;
 	uint32_t generation;
-	unsigned connections;	   /* open or being opened */
-	int64_t failed_us;	   /* when the last attempt failed; 0: it did not */
-	struct log_repeat said;	   /* its last failure in the log */
+	unsigned connections;	/* open or being opened */
+	int64_t failed_us;	/* when the last attempt failed; 0: it did not */
+	struct log_repeat said; /* its last failure in the log */
 };
 
 struct endpoints {
@@ -31,16 +31,20 @@ struct endpoints {
 
 /* Finds or makes; a reference of the caller's. */
 struct endpoint *endpoint_get(struct endpoints *e, const char *host, uint16_t port);
-void endpoint_put(struct endpoints *e, struct endpoint **ep);
-bool endpoint_is_local(const struct endpoint *ep); /* a unix socket */
+struct endpoint *endpoint_ref(struct endpoint *ep);	      /* one reference more */
+void endpoint_put(struct endpoints *e, struct endpoint **ep); /* NULL inside is fine; sets it to NULL */
+void endpoints_free(struct endpoints *e);		      /* asserts that none is left */
+bool endpoint_is_local(const struct endpoint *ep);	      /* a unix socket */
 void endpoint_failed(struct endpoint *ep);
 void endpoint_worked(struct endpoint *ep);
 
 /*
  * The host for a new connection out of hosts: round robin from *turn over those
  * that did not fail within retry_us, then over the others; tried is a bit for
- * each that this attempt has tried already (n up to 64). NULL when all were tried.
+ * each that this attempt has tried already (hosts beyond the 64th are not looked
+ * at). NULL when all were tried.
  */
-struct endpoint *endpoint_choose(struct endpoint *const *hosts, size_t n, unsigned *turn, uint64_t *tried, int64_t retry_us);
+struct endpoint *endpoint_choose(struct endpoint *const *hosts, size_t n, unsigned *turn, uint64_t *tried,
+	int64_t retry_us);
 
 #endif

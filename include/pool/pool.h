@@ -15,10 +15,10 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "base/htab.h"
 #include "base/timer.h"
 #include "conf/param.h"
 
-struct buf;
 struct database;
 struct endpoint;
 struct registry;
@@ -33,18 +33,31 @@ enum slot_state {
 };
 enum { SLOT_STATES = 4 };
 
-/* All that a pool knows of a server connection; embedded in it. */
+/* Why the pool closes a connection; the conn floor has a row of tbl/close_why.h for each. */
+enum pool_close {
+	POOL_CLOSE_RETIRED,  /* RECONNECT, a changed configuration, an endpoint of a new generation */
+	POOL_CLOSE_EVICTED,  /* an older ask of another pool stands at a limit that this connection counts in */
+	POOL_CLOSE_LIFETIME, /* server_lifetime */
+	POOL_CLOSE_IDLE,     /* server_idle_timeout */
+	POOL_CLOSE_SURPLUS,  /* beyond pool_size and nobody waits, or beyond a limit that was lowered */
+	POOL_CLOSE_PAUSED,   /* PAUSE */
+	POOL_CLOSE_KILLED    /* KILL, or the database is gone from the configuration */
+};
+
+/* All that a pool knows of a server connection; embedded in it. The pool alone writes it, but for vars. */
 struct slot {
-	struct pool *pool;
-	struct endpoint *endpoint;
-	uint32_t generation;  /* of the endpoint when it was opened */
+	struct pool *pool;	   /* NULL: in no pool */
+	struct endpoint *endpoint; /* held; NULL while none is chosen */
+	uint32_t generation;	   /* of the endpoint when it was opened */
 	enum slot_state state;
 	TAILQ_ENTRY(slot) link;
-	int64_t since_us;     /* when it got into its state */
+	int64_t since_us; /* when it got into its state */
 	int64_t opened_us;
 	const struct vars *vars; /* its parameters now, for the choice only */
-	bool reserve;	      /* counts against the reserve */
-	bool retired;	      /* not to be used again: closes as soon as it is free (close_needed) */
+	bool reserve;		 /* opened from the reserve */
+	bool retired;		 /* not to be used again: closes as soon as it is free (close_needed) */
+	bool expired;		 /* the same, since its lifetime is over; not shown as close_needed */
+	bool checked;		 /* was at work for itself right before it became idle */
 };
 
 enum ask_kind {
@@ -65,48 +78,68 @@ struct ask {
 
 /* Why a server cannot be had. Texts are owned by the pool. */
 struct pool_failure {
-	char code[6];	/* the server's own SQLSTATE, "" when it sent none */
+	char code[6]; /* the server's own SQLSTATE, "" when it sent none */
 	char *text;
-	int64_t at_us;	/* 0: the last attempt did not fail */
+	int64_t at_us; /* 0: the last attempt did not fail */
 };
 
 TAILQ_HEAD(slot_list, slot);
 TAILQ_HEAD(ask_list, ask);
 
 struct pool {
+	struct hnode by_key; /* in registry.pool_index */
 	struct database *db;
 	struct user *user;
-	TAILQ_ENTRY(pool) all;	  /* in registry.pools */
-	TAILQ_ENTRY(pool) of_db;  /* in database.pools */
-	TAILQ_ENTRY(pool) marked; /* in registry.dirty */
+	TAILQ_ENTRY(pool) all;	   /* in registry.pools */
+	TAILQ_ENTRY(pool) of_db;   /* in database.pools */
+	TAILQ_ENTRY(pool) of_user; /* in user.pools */
+	TAILQ_ENTRY(pool) marked;  /* in registry.dirty, or in the list of the pools_run() that runs */
 	bool dirty;
-	struct slot_list slots[SLOT_STATES]; /* IDLE: the last used first */
+	struct slot_list slots[SLOT_STATES]; /* IDLE: the last used first; the others: the oldest first */
 	unsigned n[SLOT_STATES];
-	unsigned reserved;	  /* of them from the reserve */
-	struct ask_list asks;	  /* by number */
-	unsigned waiting;	  /* ASK_SERVER in asks */
-	unsigned clients;	  /* that have chosen this pool, waiting or not */
-	unsigned linked;	  /* clients that have a server now */
-	unsigned ramp;		  /* logins allowed in flight: 1, 2, 4 ... */
+	unsigned servers;	/* all of them: what LIMIT_POOL counts */
+	unsigned reserved;	/* of them from the reserve */
+	unsigned retiring;	/* of them retired */
+	struct ask_list asks;	/* ASK_SERVER, by number */
+	struct ask_list greets; /* ASK_GREETING, by number */
+	unsigned waiting;	/* how many in asks */
+	unsigned clients;	/* that have chosen this pool, waiting or not */
+	unsigned linked;	/* clients that have a server now; counted by the conn floor, not looked at here */
+	unsigned ramp;		/* logins allowed in flight: 1, 2, 4 ... */
 	struct pool_failure failure;
-	struct timer timer;	  /* retry, reserve, min_pool_size */
+	int64_t stalled_us;  /* a launch did nothing: not again before this */
+	int64_t lifetime_at; /* when lifetimes are looked at next; 0: no slot */
+	struct timer timer;  /* the earliest of retry, reserve, lifetime, idle timeout ... */
 	/* Effective settings, computed at each configuration. */
 	enum pool_mode mode;
-	int64_t size, min_size, reserve_size, reserve_timeout_us, login_retry_us, check_delay_us, lifetime_us, idle_timeout_us, query_wait_us;
-	struct { char *password; uint8_t client_key[32], server_key[32]; bool has_keys; } credential; /* what clients brought that a server login can use; wiped at the end */
+	int64_t size, min_size, reserve_size, reserve_timeout_us, login_retry_us, check_delay_us, lifetime_us,
+		idle_timeout_us, query_wait_us;
+	bool check;   /* server_check_query is set */
+	bool limited; /* max_db_connections or max_user_connections applies */
+	bool shrink;  /* one of them was lowered below what is open */
+	/* What clients brought that a server login can use (password: MEM_POOL). Wiped at the end. */
+	struct {
+		char *password;
+		uint8_t client_key[32], server_key[32];
+		bool has_keys;
+	} credential;
 };
 
-/* Up-calls; ctx is the registry's. None may call back into pool_* but where it says so. */
+/*
+ * Up-calls; ctx is the registry's. They may call every pool_* function but
+ * pools_run(), registry_configure() and registry_free(); what they change is
+ * seen when they return, or in the next pools_run().
+ */
 struct pool_ops {
-	/* Open a server connection: puts its slot in with pool_slot_add(). */
+	/* Open a server connection: puts its slot in with pool_slot_add(). If it cannot, pool_login_failed() says so. */
 	void (*launch)(struct pool *p, bool reserve, void *ctx);
 	/* A waiting ask got its slot (SLOT_BUSY now), or its greeting (slot NULL). */
 	void (*grant)(struct ask *a, struct slot *s, void *ctx);
-	/* The slot has been idle for longer than server_check_delay: check it (SLOT_TESTED now); pool_slot_idle() or removal follows. */
+	/* Idle for longer than server_check_delay: check it (SLOT_TESTED now); pool_slot_idle() or removal follows. */
 	void (*test)(struct slot *s, void *ctx);
-	/* Close this idle slot: why is a row of tbl/close_why.h. pool_slot_remove() is called from inside. */
-	void (*close)(struct slot *s, int why, void *ctx);
-	/* The ask cannot be served: the pool has no connection and its last login failed (pool->failure). It is out of the queue. */
+	/* Close this connection, which is idle or in setup. pool_slot_remove() is called from inside. */
+	void (*close)(struct slot *s, enum pool_close why, void *ctx);
+	/* The pool has no connection and its last login failed (pool->failure): the ask, out of the queue now, is given up. */
 	void (*fail)(struct ask *a, void *ctx);
 	/* The configuration no longer has this database. */
 	void (*database_gone)(struct database *d, void *ctx);
@@ -114,36 +147,57 @@ struct pool_ops {
 
 /* Finds or makes. It goes when it has no slot, no ask, no client and its database or user goes. */
 struct pool *pool_get(struct registry *r, struct database *d, struct user *u);
-void pool_configure(struct pool *p); /* effective values anew */
+void pool_configure(struct pool *p);		/* effective values anew */
 void pool_enter(struct pool *p, struct ask *a); /* a client has chosen this pool */
-void pool_leave(struct ask *a);			/* and is gone; not queued any more */
+void pool_leave(struct ask *a);			/* and is gone; its ask is withdrawn. Nothing when it is in no pool */
 
 /*
  * Asks for a server. At once when one is idle, fresh and nobody waits: the slot
  * is SLOT_BUSY. Else NULL and queued: grant or fail follow in a later
- * pools_run(); pool_withdraw() takes it back.
+ * pools_run(); pool_withdraw() takes it back. ASK_GREETING is always queued.
  */
 struct slot *pool_ask(struct ask *a, enum ask_kind kind) __attribute__((warn_unused_result));
 void pool_withdraw(struct ask *a); /* does nothing when it is not queued */
+/* Since when the longest waiting client of the pool waits; 0: nobody does. */
+int64_t pool_waits_since_us(const struct pool *p);
+/* Does PAUSE or KILL keep its clients waiting? */
+bool pool_is_paused(const struct pool *p);
 
 /* Life of a slot. Each but remove wants it in the pool. */
-void pool_slot_add(struct pool *p, struct slot *s, struct endpoint *e, bool reserve); /* SLOT_SETUP; takes the limits */
-void pool_slot_login_done(struct slot *s);	/* ready for the first time: idle; the ramp grows; the failure is forgotten */
-void pool_slot_idle(struct slot *s);		/* BUSY or TESTED and clean: to the front of the idle; retired ones are closed in the next pools_run() */
-void pool_slot_busy(struct slot *s);		/* to SLOT_BUSY / SLOT_TESTED by hand */
+/* SLOT_SETUP; takes the limits. The endpoint (a reference is taken) may be NULL until a host is chosen. */
+void pool_slot_add(struct pool *p, struct slot *s, struct endpoint *e, bool reserve);
+/* SLOT_SETUP: another host is tried. */
+void pool_slot_endpoint(struct slot *s, struct endpoint *e);
+/* Ready for the first time: idle; the ramp grows; the failure is forgotten. database.greeting is set before. */
+void pool_slot_login_done(struct slot *s);
+/* BUSY or TESTED and clean: to the front of the idle. What may not be used again is closed in the next pools_run(). */
+void pool_slot_idle(struct slot *s);
+/* By hand: IDLE or TESTED to SLOT_BUSY, IDLE or BUSY to SLOT_TESTED. */
+void pool_slot_busy(struct slot *s);
 void pool_slot_tested(struct slot *s);
-void pool_slot_remove(struct slot *s);		/* its connection closes; the limits are given back */
-/* A login failed (every host was tried): halves the ramp, keeps the text for server_login_retry. Call before pool_slot_remove(). */
+/* This one is not used again. */
+void pool_slot_retire(struct slot *s);
+/* Its connection closes; the limits are given back. Nothing when it is in no pool. */
+void pool_slot_remove(struct slot *s);
+/*
+ * A login failed (every host was tried): halves the ramp, keeps code and text for server_login_retry. Call before
+ * pool_slot_remove().
+ */
 void pool_login_failed(struct pool *p, const char *code, const char *text);
 
-void pool_mark(struct pool *p);			/* look at it in the next pools_run() */
+void pool_mark(struct pool *p); /* look at it in the next pools_run() */
 /* RECONNECT and changes of the configuration: no slot of today is used again. */
 void pool_retire(struct pool *p);
-/* Closes what is idle, at once: PAUSE, KILL. */
-void pool_close_idle(struct pool *p, int why);
+/* Closes what is idle or in setup, at once (KILL). A paused pool does so by itself in the next pools_run(). */
+void pool_close_idle(struct pool *p, enum pool_close why);
 
-/* Serves the dirty pools: closes retired and surplus slots, grants in the order of numbers, tests, launches in the ramp, evicts
- * idle slots of other pools where a limit stands in the way of an ask, keeps min_pool_size. */
+/*
+ * Serves the dirty pools: closes retired and surplus slots, grants in the order of numbers, tests, launches in the
+ * ramp, evicts idle slots of other pools where a limit stands in the way of an ask, keeps min_pool_size. Not from
+ * inside an up-call.
+ */
 void pools_run(struct registry *r);
+/* Has pools_run() something to do? Then the loop must not sleep. */
+bool pools_are_due(const struct registry *r);
 
 #endif

@@ -17,8 +17,8 @@
 #include "pool/stats.h"
 
 struct vars;
+struct timers;
 struct vars_table;
-struct loop;
 struct pool;
 struct pool_ops;
 
@@ -28,65 +28,88 @@ struct database {
 	struct hnode by_name;
 	struct registry *registry;
 	char *name;
-	struct config *config;			 /* keeps conf alive */
-	const struct config_database *conf;	 /* NULL: gone from the file */
+	struct config *config;		    /* keeps conf alive */
+	const struct config_database *conf; /* NULL: gone from the file */
 	struct endpoint **hosts;
 	size_t n_hosts;
-	unsigned turn;				 /* round robin over hosts */
+	unsigned turn; /* round robin over hosts */
 	struct pool_list pools;
-	struct vars *greeting;			 /* what its last server login reported; NULL: none yet */
-	char server_version[32];		 /* "" until a login */
+	struct vars *greeting;	 /* what its last server login reported; NULL: none yet */
+	char server_version[32]; /* "" until a login */
 	struct stats stats;
-	unsigned servers, clients;		 /* connections that count */
-	unsigned holds;				 /* clients and others that keep it alive */
-	bool paused, disabled, killed;		 /* console: PAUSE, DISABLE, KILL */
-	bool wait_close;			 /* RECONNECT: some server still has to go */
+	unsigned servers, clients; /* connections that count */
+	unsigned setup;		   /* of the servers those that log in */
+	unsigned holds;		   /* clients and others that keep it alive */
+	bool automatic;		   /* made by the entry "*" */
+	bool starved;		   /* an ask waits at max_db_connections */
+	struct user *forced;	   /* its user= (held), or NULL */
+	/* Console: PAUSE, DISABLE, KILL. Who changes paused or killed calls database_mark(). */
+	bool paused, disabled, killed;
 };
 
 struct user {
 	struct hnode by_name;
 	struct registry *registry;
 	char *name;
-	struct config *config;			 /* keeps conf alive */
-	const struct config_user *conf;		 /* NULL: not in [users] */
-	unsigned servers, clients, pools, holds;
+	struct config *config;		/* keeps conf alive */
+	const struct config_user *conf; /* NULL: not in [users] */
+	unsigned servers, clients;	/* connections that count */
+	unsigned holds;			/* clients and others that keep it alive */
+	bool starved;			/* an ask waits at max_user_connections */
+	struct pool_list pools;
 	/* Keys of the password, so that PBKDF2 runs once: of us as a client of servers, and of verifiers we made. */
 	struct scram_cache scram;
 };
 
 struct registry {
 	struct config *config;
-	struct loop *loop;
+	struct timers *timers; /* the loop's */
 	struct vars_table *vars;
 	struct endpoints endpoints;
 	struct htab databases, users;
-	struct pool_list pools;			 /* all, by age */
-	struct pool_list dirty;			 /* to be looked at in pools_run() */
+	struct pool_list pools; /* all, by age */
+	struct htab pool_index; /* the same, struct pool.by_key */
+	struct pool_list dirty; /* to be looked at in pools_run() */
 	const struct pool_ops *ops;
-	void *ctx;				 /* handed to ops */
-	uint64_t asked;				 /* numbers the asks: first come, first served */
-	unsigned clients;			 /* that count towards max_client_conn */
-	bool paused;				 /* PAUSE without a name, SHUTDOWN WAIT_FOR_SERVERS */
+	void *ctx;	  /* handed to ops */
+	uint64_t asked;	  /* numbers the asks: first come, first served */
+	unsigned clients; /* that count towards max_client_conn */
+	bool paused;	  /* PAUSE without a name, SHUTDOWN WAIT_FOR_SERVERS; then registry_mark() */
+	unsigned busy;	  /* in code that walks pools: nothing is freed now */
 };
 
-void registry_init(struct registry *r, struct loop *l, struct config *c, const struct pool_ops *ops, void *ctx);
-void registry_free(struct registry *r); /* every connection is closed by now */
+/* Takes a reference to c. */
+void registry_init(struct registry *r, struct timers *t, struct config *c, const struct pool_ops *ops, void *ctx);
+/* Every connection is closed by now and every hold dropped. */
+void registry_free(struct registry *r);
 
-/* Finds or makes the running database of a name that the configuration knows (itself or by "*"); NULL when it does not. */
+/* Finds or makes the running database of a name that the configuration knows, itself or by "*"; else NULL. */
 struct database *registry_database(struct registry *r, const char *name);
 struct database *registry_database_find(struct registry *r, const char *name); /* running ones only */
 struct user *registry_user(struct registry *r, const char *name);
-/* Keep an object alive; drop lets it go when nothing else needs it. */
+struct user *registry_user_find(struct registry *r, const char *name); /* NULL: none runs */
+/*
+ * Keep an object alive; drop lets it go when nothing else needs it. Databases of the file and users of the file and of
+ * auth_file stay while they stand there, others go with their last connection.
+ */
 void database_hold(struct database *d);
 void database_drop(struct database *d);
 void user_hold(struct user *u);
 void user_drop(struct user *u);
 
+/* PAUSE waits until nothing of the database is active any more, WAIT_CLOSE until nothing is retired. */
+unsigned database_active(const struct database *d);
+unsigned database_retiring(const struct database *d);
+/* Its pools, or all, are looked at in the next pools_run(). */
+void database_mark(struct database *d);
+void registry_mark(struct registry *r);
+
 /*
- * Swaps the configuration in: objects are matched by name, what an entry changed
- * is marked (ops->retire for servers that were made for another host, user, ...),
- * databases that are gone lose their clients (ops->database_gone). All databases
- * of the file exist from here on, "*" ones when they are asked for.
+ * Swaps the configuration in (takes a reference): objects are matched by name,
+ * the servers that were made for another host, user, ... or with other TLS
+ * settings are retired, databases that are gone lose their clients
+ * (ops->database_gone). All databases of the file exist from here on, "*" ones
+ * when they are asked for.
  */
 void registry_configure(struct registry *r, struct config *c);
 /* A stats period ends. */
@@ -105,6 +128,9 @@ enum limit_kind {
 	LIMIT_USER_SERVERS, /* max_user_connections; struct user */
 	LIMIT_POOL	    /* pool_size; struct pool */
 };
+/* Would take be granted? Is more taken than the limit allows (it was lowered, or force was used)? */
+bool pool_limit_room(const struct registry *r, enum limit_kind kind, const void *key);
+bool pool_limit_over(const struct registry *r, enum limit_kind kind, const void *key);
 bool pool_limit_take(struct registry *r, enum limit_kind kind, void *key) __attribute__((warn_unused_result));
 /* Also for what was let in without a check (administrators): counts without asking. */
 void pool_limit_force(struct registry *r, enum limit_kind kind, void *key);

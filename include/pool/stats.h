@@ -13,7 +13,7 @@ struct counters {
 #undef COUNTER
 };
 
-/* One a database. Zero-initialise. */
+/* One a database. stats_init() begins its first period. */
 struct stats {
 	struct counters now;   /* counted into directly */
 	struct counters old;   /* at the begin of the last whole period */
@@ -21,6 +21,7 @@ struct stats {
 	int64_t old_us, newer_us;
 };
 
+void stats_init(struct stats *s, int64_t now_us);
 /* A period ends: newer becomes old, now becomes newer. */
 void stats_tick(struct stats *s, int64_t now_us);
 /* The averages of the last whole period; zeros before the first one ended. */

@@ -5,7 +5,11 @@
  * ten thousand clients with the same settings cost one set.
  *
  * Names compare without regard to case (PostgreSQL manual, 20.1); the spelling
- * of the first who used a name is kept.
+ * of the first who used a name is kept, but DateStyle, IntervalStyle and TimeZone
+ * are always spelled as the server reports them.
+ *
+ * client_encoding is the first of a set, since it says what the bytes of the
+ * others mean; then the order is that of the names.
  */
 #ifndef PSBOUNCER_POOL_VARS_H
 #define PSBOUNCER_POOL_VARS_H
@@ -29,7 +33,10 @@ void vars_unref(struct vars **v); /* NULL inside is fine; sets it to NULL */
  * reference in *v is eaten, one to the new set is put there; *v may be unchanged.
  */
 void vars_put(struct vars **v, const char *name, const char *value);
-/* base with over's values in place of its own; a new reference. The last answer is remembered in over: asking again costs nothing. */
+/*
+ * base with over's values in place of its own; a new reference. The last answer is remembered in over as long as
+ * somebody holds over: asking again costs nothing.
+ */
 struct vars *vars_overlay(struct vars *base, struct vars *over) __attribute__((warn_unused_result));
 
 const char *vars_get(const struct vars *v, const char *name); /* NULL: not in it */
@@ -37,20 +44,28 @@ size_t vars_count(const struct vars *v);
 const char *vars_name(const struct vars *v, size_t i);
 const char *vars_value(const struct vars *v, size_t i);
 
-/* Walks what differs: start with *i = *j = 0. Gives each name that has another value in b than in a (a_value or
- * b_value NULL: missing there); false at the end. */
-bool vars_diff(const struct vars *a, const struct vars *b, size_t *i, size_t *j, const char **name, const char **a_value, const char **b_value);
+/*
+ * Walks what differs: start with *i = *j = 0. Gives each name that has another value in b than in a (a_value or b_value
+ * NULL: missing there); false at the end.
+ */
+bool vars_diff(const struct vars *a, const struct vars *b, size_t *i, size_t *j, const char **name,
+	const char **a_value, const char **b_value);
 
 /* What may be done with a parameter. */
 enum var_kind {
-	VAR_SCALAR,	/* SET name = E'...' */
-	VAR_LIST,	/* each element on its own: search_path, temp_tablespaces, *_preload_libraries */
-	VAR_FIXED	/* the server alone decides: in_hot_standby, is_superuser, server_version, server_encoding, integer_datetimes, session_authorization */
+	VAR_SCALAR, /* SET name = E'...' */
+	VAR_LIST,   /* each element on its own: search_path, temp_tablespaces, *_preload_libraries */
+	/* The server alone decides: in_hot_standby, is_superuser, server_version, server_encoding, integer_datetimes,
+	 * session_authorization. */
+	VAR_FIXED
 };
 enum var_kind var_kind(const char *name);
 
 struct buf;
-/* Appends "SET name = value;" as sessions.md has it: quoted so that any value comes back whole. Not for VAR_FIXED. */
+/*
+ * Appends "SET name = value;", quoted so that any value comes back whole, whatever standard_conforming_strings and
+ * client_encoding are. A list that PostgreSQL could not split is one element. Not for VAR_FIXED.
+ */
 void var_set_sql(struct buf *b, const char *name, const char *value);
 
 #endif

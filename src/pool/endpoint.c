@@ -1,0 +1,139 @@
+/*
+ * endpoint: owns the hosts that databases name, one object a host and port. The
+ * registry and the slots of pools hold references. It opens no connection and
+ * looks no name up: what happened to an attempt is told to it.
+ */
+#include "pool/endpoint.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "base/timer.h"
+
+struct endpoint_key {
+	const char *host;
+	uint16_t port;
+};
+
+static bool is_path(const char *host)
+{
+	return host[0] == '/' || host[0] == '@';
+}
+
+/* Names of hosts have no case, names of files have. */
+static uint64_t key_hash(const char *host, uint16_t port)
+{
+	uint64_t h = port;
+
+	if (is_path(host))
+		return hash_mix(h, hash_str(host));
+	for (const char *p = host; *p != '\0'; p++)
+		h = hash_mix(h, (uint64_t)tolower((unsigned char)*p));
+	return h;
+}
+
+static bool key_eq(const struct hnode *n, const void *key)
+{
+	const struct endpoint *ep = container_of(n, struct endpoint, by_name);
+	const struct endpoint_key *k = key;
+
+	if (ep->port != k->port)
+		return false;
+	return is_path(k->host) ? strcmp(ep->host, k->host) == 0 : strcasecmp(ep->host, k->host) == 0;
+}
+
+struct endpoint *endpoint_get(struct endpoints *e, const char *host, uint16_t port)
+{
+	struct endpoint_key key = {host, port};
+	uint64_t hash = key_hash(host, port);
+	struct hnode *n = htab_find(&e->by_name, hash, key_eq, &key);
+	struct endpoint *ep;
+
+	if (n != NULL)
+		return endpoint_ref(container_of(n, struct endpoint, by_name));
+	ep = xcalloc(MEM_DATABASE, 1, sizeof *ep);
+	ep->refs = 1;
+	ep->host = xstrdup(MEM_DATABASE, host);
+	ep->port = port;
+	htab_insert(&e->by_name, &ep->by_name, hash);
+	return ep;
+}
+
+struct endpoint *endpoint_ref(struct endpoint *ep)
+{
+	assert(ep->refs > 0);
+	ep->refs++;
+	return ep;
+}
+
+void endpoint_put(struct endpoints *e, struct endpoint **epp)
+{
+	struct endpoint *ep = *epp;
+
+	if (ep == NULL)
+		return;
+	*epp = NULL;
+	assert(ep->refs > 0);
+	if (--ep->refs > 0)
+		return;
+	assert(ep->connections == 0);
+	htab_remove(&e->by_name, &ep->by_name);
+	xfree(MEM_DATABASE, ep->host);
+	xfree(MEM_DATABASE, ep);
+}
+
+void endpoints_free(struct endpoints *e)
+{
+	assert(e->by_name.count == 0);
+	htab_free(&e->by_name);
+}
+
+bool endpoint_is_local(const struct endpoint *ep)
+{
+	return is_path(ep->host);
+}
+
+void endpoint_failed(struct endpoint *ep)
+{
+	ep->failed_us = clock_us();
+}
+
+void endpoint_worked(struct endpoint *ep)
+{
+	ep->failed_us = 0;
+}
+
+static bool has_failed(const struct endpoint *ep, int64_t retry_us)
+{
+	return ep->failed_us != 0 && clock_us() - ep->failed_us < retry_us;
+}
+
+struct endpoint *endpoint_choose(struct endpoint *const *hosts, size_t n, unsigned *turn, uint64_t *tried,
+	int64_t retry_us)
+{
+	size_t fallback;
+
+	if (n > 64)
+		n = 64;
+	fallback = n;
+	for (size_t k = 0; k < n; k++) {
+		size_t i = (*turn + k) % n;
+
+		if (*tried & UINT64_C(1) << i)
+			continue;
+		if (!has_failed(hosts[i], retry_us)) {
+			fallback = i;
+			break;
+		}
+		if (fallback == n)
+			fallback = i;
+	}
+	if (fallback == n)
+		return NULL;
+	*tried |= UINT64_C(1) << fallback;
+	*turn = (unsigned)((fallback + 1) % n);
+	return hosts[fallback];
+}

@@ -33,6 +33,17 @@ static struct event_base *new_base(void)
 	return base;
 }
 
+/* What libevent and its DNS client have to say. */
+static void on_libevent_log(int severity, const char *text)
+{
+	switch (severity) {
+	case EVENT_LOG_ERR: log_msg(LL_ERROR, "libevent: %s", text); break;
+	case EVENT_LOG_WARN: log_msg(LL_WARNING, "libevent: %s", text); break;
+	case EVENT_LOG_MSG: log_msg(LL_DEBUG, "libevent: %s", text); break;
+	default: log_msg(LL_NOISE, "libevent: %s", text); break;
+	}
+}
+
 static void on_wakeup(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
@@ -52,6 +63,7 @@ void loop_init(struct loop *l, bool with_events)
 	l->tls_scratch = xmalloc(MEM_IO, LOOP_TLS_SCRATCH);
 	if (!with_events)
 		return;
+	event_set_log_callback(on_libevent_log);
 	l->base = new_base();
 	if (l->base != NULL)
 		l->wakeup = event_new(l->base, -1, 0, on_wakeup, l);

@@ -1,0 +1,354 @@
+/*
+ * resolve: owns the names that were looked up, the queries that wait for them,
+ * and libevent's DNS client. Called by those who connect and those who listen.
+ * It connects to nothing and chooses no address.
+ */
+#include "net/resolve.h"
+
+#include <assert.h>
+#include <event2/dns.h>
+#include <event2/event.h>
+#include <event2/util.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+
+#include "base/htab.h"
+#include "base/mem.h"
+#include "net/addr.h"
+#include "net/loop.h"
+
+enum { RESOLVE_ERROR = 128 };
+
+static const char *const source_file[] = {"/etc/hosts", "/etc/resolv.conf"};
+enum { SOURCES = sizeof source_file / sizeof source_file[0] };
+
+TAILQ_HEAD(query_list, resolve_query);
+
+/* A name and what is known of it. */
+struct name {
+	struct hnode node;
+	struct resolver *r;
+	char *text;
+	bool pending;		   /* a lookup is under way */
+	struct query_list waiting; /* for that lookup */
+	unsigned users;		   /* queries that point here, waiting or answered */
+	int64_t until_us;
+	size_t n;
+	struct addr addrs[RESOLVE_MAX_ADDRS];
+	char error[RESOLVE_ERROR];
+};
+
+struct resolve_query {
+	TAILQ_ENTRY(resolve_query) link; /* on name->waiting or on resolver->answered */
+	struct resolver *r;
+	struct name *name;   /* NULL: the address was numeric */
+	struct addr numeric; /* then it is this one */
+	bool answered;
+	resolve_cb *cb;
+	void *arg;
+};
+
+struct resolver {
+	struct loop *loop;
+	int64_t ttl_us;
+	struct evdns_base *dns;		/* made for the first name */
+	struct stat read_from[SOURCES]; /* as they were when it was made */
+	struct htab names;
+	size_t pending;
+	struct query_list answered; /* their callbacks come with deliver */
+	struct timer deliver;
+	bool asking; /* inside evdns_getaddrinfo(), which may answer at once */
+	bool closing;
+};
+
+/* ---- libevent's DNS client ----------------------------------------------------- */
+
+static void look_at_source(size_t i, struct stat *st)
+{
+	if (stat(source_file[i], st) != 0)
+		*st = (struct stat){0};
+}
+
+static bool source_changed(size_t i, const struct stat *before)
+{
+	struct stat now;
+
+	look_at_source(i, &now);
+	return now.st_dev != before->st_dev || now.st_ino != before->st_ino || now.st_size != before->st_size ||
+	       now.st_mtim.tv_sec != before->st_mtim.tv_sec || now.st_mtim.tv_nsec != before->st_mtim.tv_nsec;
+}
+
+/* libevent reads the files once; who edits them expects it to be seen. */
+static void forget_old_sources(struct resolver *r)
+{
+	if (r->dns == NULL || r->pending > 0)
+		return;
+	for (size_t i = 0; i < SOURCES; i++) {
+		if (!source_changed(i, &r->read_from[i]))
+			continue;
+		evdns_base_free(r->dns, 0);
+		r->dns = NULL;
+		return;
+	}
+}
+
+static bool have_dns(struct resolver *r)
+{
+	forget_old_sources(r);
+	if (r->dns != NULL)
+		return true;
+	if (r->loop->base == NULL)
+		return false;
+	for (size_t i = 0; i < SOURCES; i++)
+		look_at_source(i, &r->read_from[i]);
+	r->dns = evdns_base_new(r->loop->base, EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+	if (r->dns == NULL)
+		return false;
+	/* Without the file, or with none in it, the name server is the local one; names in /etc/hosts work anyway. */
+	(void)evdns_base_resolv_conf_parse(r->dns, DNS_OPTIONS_ALL, source_file[1]);
+	return true;
+}
+
+/* ---- answers ------------------------------------------------------------------- */
+
+static void answer_later(struct resolver *r, struct resolve_query *q)
+{
+	q->answered = true;
+	TAILQ_INSERT_TAIL(&r->answered, q, link);
+	timer_no_later(&r->loop->timers, &r->deliver, clock_us());
+}
+
+static void take_addrs(struct name *name, const struct evutil_addrinfo *list)
+{
+	for (const struct evutil_addrinfo *ai = list; ai != NULL && name->n < RESOLVE_MAX_ADDRS; ai = ai->ai_next) {
+		struct addr a = addr_from_sockaddr(ai->ai_addr, ai->ai_addrlen);
+		size_t i = 0;
+
+		a.port = 0;
+		while (i < name->n && !addr_equal(&name->addrs[i], &a))
+			i++;
+		if (i == name->n && (a.family == AF_INET || a.family == AF_INET6))
+			name->addrs[name->n++] = a;
+	}
+}
+
+static void finish_lookup(struct name *name, const struct evutil_addrinfo *list, const char *error)
+{
+	struct resolver *r = name->r;
+	struct resolve_query *q;
+
+	name->pending = false;
+	r->pending--;
+	name->until_us = clock_us() + r->ttl_us;
+	name->n = 0;
+	take_addrs(name, list);
+	snprintf(name->error, sizeof name->error, "%s", error);
+	while ((q = TAILQ_FIRST(&name->waiting)) != NULL) {
+		TAILQ_REMOVE(&name->waiting, q, link);
+		answer_later(r, q);
+	}
+}
+
+static void on_addrs(int result, struct evutil_addrinfo *list, void *arg)
+{
+	struct name *name = arg;
+	struct resolver *r = name->r;
+
+	if (!r->asking && !r->closing)
+		loop_callback(r->loop);
+	finish_lookup(name, list, result != 0 ? evutil_gai_strerror(result) : "the name has no address");
+	if (list != NULL)
+		evutil_freeaddrinfo(list);
+	if (r->closing)
+		event_base_loopbreak(r->loop->base);
+}
+
+static void begin_lookup(struct name *name)
+{
+	struct resolver *r = name->r;
+	struct evutil_addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+	struct evdns_getaddrinfo_request *request;
+	bool usable = have_dns(r);
+
+	name->pending = true;
+	r->pending++;
+	if (!usable) {
+		finish_lookup(name, NULL, "no resolver");
+		return;
+	}
+	r->asking = true;
+	request = evdns_getaddrinfo(r->dns, name->text, NULL, &hints, on_addrs, name);
+	r->asking = false;
+	if (!name->pending)
+		return; /* from /etc/hosts */
+	if (request == NULL)
+		finish_lookup(name, NULL, "out of memory");
+}
+
+static void free_query(struct resolve_query *q)
+{
+	if (q->name != NULL)
+		q->name->users--;
+	xfree(MEM_MISC, q);
+}
+
+static void deliver(struct timer *t, void *ctx)
+{
+	struct resolver *r = container_of(t, struct resolver, deliver);
+	struct resolve_query *q;
+	size_t n = 0;
+
+	(void)ctx;
+	TAILQ_FOREACH (q, &r->answered, link)
+		n++;
+	for (; n > 0 && (q = TAILQ_FIRST(&r->answered)) != NULL; n--) {
+		/* Copies: the callback may look the same name up again. */
+		struct addr addrs[RESOLVE_MAX_ADDRS];
+		char error[RESOLVE_ERROR] = "";
+		size_t count = 1;
+		resolve_cb *cb = q->cb;
+		void *arg = q->arg;
+
+		TAILQ_REMOVE(&r->answered, q, link);
+		addrs[0] = q->numeric;
+		if (q->name != NULL) {
+			count = q->name->n;
+			memcpy(addrs, q->name->addrs, count * sizeof addrs[0]);
+			memcpy(error, q->name->error, sizeof error);
+		}
+		free_query(q);
+		cb(addrs, count, count == 0 ? error : NULL, arg);
+	}
+	if (!TAILQ_EMPTY(&r->answered))
+		timer_no_later(&r->loop->timers, &r->deliver, clock_us());
+}
+
+/* ---- names --------------------------------------------------------------------- */
+
+static bool name_eq(const struct hnode *n, const void *key)
+{
+	return strcmp(container_of(n, const struct name, node)->text, key) == 0;
+}
+
+static void drop_name(struct resolver *r, struct name *name)
+{
+	htab_remove(&r->names, &name->node);
+	xfree(MEM_MISC, name->text);
+	xfree(MEM_MISC, name);
+}
+
+static void drop_old_names(struct resolver *r)
+{
+	struct hnode *next;
+
+	for (struct hnode *n = htab_next(&r->names, NULL); n != NULL; n = next) {
+		struct name *name = container_of(n, struct name, node);
+
+		next = htab_next(&r->names, n);
+		if (!name->pending && name->users == 0 && name->until_us <= clock_us())
+			drop_name(r, name);
+	}
+}
+
+static struct name *get_name(struct resolver *r, const char *text)
+{
+	uint64_t hash = hash_str(text);
+	struct hnode *n = htab_find(&r->names, hash, name_eq, text);
+	struct name *name;
+
+	if (n != NULL)
+		return container_of(n, struct name, node);
+	drop_old_names(r);
+	name = xcalloc(MEM_MISC, 1, sizeof *name);
+	name->r = r;
+	name->text = xstrdup(MEM_MISC, text);
+	TAILQ_INIT(&name->waiting);
+	htab_insert(&r->names, &name->node, hash);
+	return name;
+}
+
+/* ---- what callers see ---------------------------------------------------------- */
+
+struct resolver *resolver_new(struct loop *l, int64_t ttl_us)
+{
+	struct resolver *r = xcalloc(MEM_MISC, 1, sizeof *r);
+
+	r->loop = l;
+	r->ttl_us = ttl_us;
+	r->deliver.fire = deliver;
+	TAILQ_INIT(&r->answered);
+	return r;
+}
+
+/*
+ * libevent tells of a request's end only from the loop, and frees it then. So
+ * the loop runs until all have been told; each of them ends that run, and they
+ * stand in front of whatever else is active.
+ */
+static void end_lookups(struct resolver *r)
+{
+	r->closing = true;
+	evdns_base_free(r->dns, 1);
+	while (r->pending > 0 && event_base_loop(r->loop->base, EVLOOP_NONBLOCK | EVLOOP_ONCE) == 0)
+		;
+}
+
+void resolver_free(struct resolver *r)
+{
+	struct resolve_query *q;
+	struct hnode *n;
+
+	if (r->dns != NULL)
+		end_lookups(r);
+	while ((q = TAILQ_FIRST(&r->answered)) != NULL)
+		resolve_cancel(q);
+	timer_cancel(&r->loop->timers, &r->deliver);
+	while ((n = htab_next(&r->names, NULL)) != NULL) {
+		struct name *name = container_of(n, struct name, node);
+
+		assert(TAILQ_EMPTY(&name->waiting));
+		drop_name(r, name);
+	}
+	htab_free(&r->names);
+	xfree(MEM_MISC, r);
+}
+
+struct resolve_query *resolve(struct resolver *r, const char *name, resolve_cb *cb, void *arg)
+{
+	struct resolve_query *q = xcalloc(MEM_MISC, 1, sizeof *q);
+
+	q->r = r;
+	q->cb = cb;
+	q->arg = arg;
+	if (addr_parse(name, 0, &q->numeric)) {
+		answer_later(r, q);
+		return q;
+	}
+	q->name = get_name(r, name);
+	q->name->users++;
+	if (!q->name->pending && q->name->until_us > clock_us()) {
+		answer_later(r, q);
+		return q;
+	}
+	TAILQ_INSERT_TAIL(&q->name->waiting, q, link);
+	if (!q->name->pending)
+		begin_lookup(q->name);
+	return q;
+}
+
+void resolve_cancel(struct resolve_query *q)
+{
+	if (q->answered)
+		TAILQ_REMOVE(&q->r->answered, q, link);
+	else
+		TAILQ_REMOVE(&q->name->waiting, q, link);
+	free_query(q);
+}
+
+void resolver_count(const struct resolver *r, size_t *names, size_t *pending)
+{
+	*names = r->names.count - r->pending;
+	*pending = r->pending;
+}

@@ -1,0 +1,550 @@
+/*
+ * sqlscan: the statements that each text holds, with their classes. Every text
+ * is also cut at each byte: what is found in a part must be what is found in
+ * the whole.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proto/sqlscan.h"
+
+static const char *const class_names[STMT_CLASSES] = {
+	[STMT_OTHER] = "OTHER",
+#define STATEMENT(name, words, ends_transaction) [STMT_##name] = #name,
+#define SPELLING(name, words)
+#include "tbl/statements.h"
+#undef SPELLING
+#undef STATEMENT
+};
+
+/* A copy without a byte behind it, so that the sanitizers see what reads too far. */
+static char *exact(const char *s, size_t n)
+{
+	char *p = malloc(n > 0 ? n : 1);
+
+	assert_non_null(p);
+	memcpy(p, s, n);
+	return p;
+}
+
+/* The statements as "CLASS[text] CLASS=DEFAULT[text]"; what came after them, with its class in *rest. */
+static enum sqlscan_result describe(const char *text, size_t n, bool whole, bool standard, char *out, size_t size,
+	enum stmt_class *rest)
+{
+	char *copy = exact(text, n);
+	struct sqlscan s = sqlscan_init(copy, n, whole, standard);
+	enum sqlscan_result r;
+	struct stmt st;
+	size_t at = 0;
+
+	out[0] = '\0';
+	while ((r = sqlscan_next(&s, &st)) == SQLSCAN_STATEMENT) {
+		at += (size_t)snprintf(out + at, size - at, "%s%s%s[%.*s]", at > 0 ? " " : "", class_names[st.class],
+			st.to_default ? "=DEFAULT" : "", (int)st.len, st.text);
+		assert_true(at < size);
+	}
+	*rest = st.class;
+	/* It stays so. */
+	assert_int_equal(sqlscan_next(&s, &st), r);
+	assert_int_equal(sqlscan_next(&s, &st), r);
+	free(copy);
+	return r;
+}
+
+/* ---- classes ---- */
+
+static const struct {
+	const char *text;
+	enum stmt_class class;
+} classes[] = {
+	{"BEGIN", STMT_BEGIN},
+	{"begin work isolation level serializable", STMT_BEGIN},
+	{"Begin Transaction", STMT_BEGIN},
+	{"BEGINNING", STMT_OTHER},
+	{"BEGIN_", STMT_OTHER},
+	{"BEGIN$", STMT_OTHER},
+	{"BEGIN1", STMT_OTHER},
+	{"BEGI", STMT_OTHER},
+	{"\"begin\"", STMT_OTHER},
+	{"start transaction read only", STMT_START_TRANSACTION},
+	{"START/* a /* b */ c */TRANSACTION", STMT_START_TRANSACTION},
+	{"START --x\nTRANSACTION", STMT_START_TRANSACTION},
+	{"START --x TRANSACTION", STMT_OTHER},
+	{"START", STMT_OTHER},
+	{"START \"TRANSACTION\"", STMT_OTHER},
+	{"START TRANSACTIONS", STMT_OTHER},
+	{"COMMIT", STMT_COMMIT},
+	{"commit and chain", STMT_COMMIT},
+	{"cOmMiT work", STMT_COMMIT},
+	{"END", STMT_COMMIT},
+	{"end transaction", STMT_COMMIT},
+	{"COMMIT PREPARED 'x'", STMT_COMMIT_PREPARED},
+	{"commit\tprepared'x'", STMT_COMMIT_PREPARED},
+	{"COMMIT/**/PREPARED/**/'x'", STMT_COMMIT_PREPARED},
+	{"COMMIT \"PREPARED\"", STMT_COMMIT},
+	{"END PREPARED 'x'", STMT_COMMIT},
+	{"ROLLBACK", STMT_ROLLBACK},
+	{"ROLLBACK WORK", STMT_ROLLBACK},
+	{"ROLLBACK TRANSACTION AND NO CHAIN", STMT_ROLLBACK},
+	{"ABORT", STMT_ROLLBACK},
+	{"abort work", STMT_ROLLBACK},
+	{"ROLLBACK TO a", STMT_ROLLBACK_TO},
+	{"rollback to savepoint a", STMT_ROLLBACK_TO},
+	{"ROLLBACK WORK TO a", STMT_ROLLBACK_TO},
+	{"ROLLBACK TRANSACTION TO SAVEPOINT a", STMT_ROLLBACK_TO},
+	{"ROLLBACK PREPARED 'x'", STMT_ROLLBACK_PREPARED},
+	{"PREPARE TRANSACTION 'x'", STMT_PREPARE_TRANSACTION},
+	{"PREPARE \"transaction\" AS SELECT 1", STMT_PREPARE},
+	{"PREPARE p (int) AS SELECT $1", STMT_PREPARE},
+	{"SAVEPOINT a", STMT_SAVEPOINT},
+	{"RELEASE a", STMT_RELEASE},
+	{"RELEASE SAVEPOINT a", STMT_RELEASE},
+	{"SET x = 1", STMT_SET},
+	{"SET SESSION x = 1", STMT_SET},
+	{"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", STMT_SET},
+	{"SET TIME ZONE 'UTC'", STMT_SET},
+	{"SET LOCAL x = 1", STMT_SET_LOCAL},
+	{"SET LOCAL ROLE x", STMT_SET_LOCAL},
+	{"set/*x*/local x = 1", STMT_SET_LOCAL},
+	{"SET TRANSACTION READ ONLY", STMT_SET_LOCAL},
+	{"SET CONSTRAINTS ALL DEFERRED", STMT_SET_LOCAL},
+	{"SET local.tenant = '1'", STMT_SET},
+	{"SET local . tenant = '1'", STMT_SET},
+	{"SET session.tenant = '1'", STMT_SET},
+	{"SET role.x = '1'", STMT_SET},
+	{"SET \"local\".x = '1'", STMT_SET},
+	{"SET localx = '1'", STMT_SET},
+	{"SET ROLE none", STMT_SET_ROLE},
+	{"SET role TO x", STMT_SET_ROLE},
+	{"SET SESSION ROLE x", STMT_SET_ROLE},
+	{"SET SESSION AUTHORIZATION x", STMT_SET_SESSION_AUTHORIZATION},
+	{"SET SESSION SESSION AUTHORIZATION x", STMT_SET_SESSION_AUTHORIZATION},
+	{"SET SESSION SESSION.x = 1", STMT_SET},
+	{"SETTING", STMT_OTHER},
+	{"RESET ALL", STMT_RESET},
+	{"RESET SESSION AUTHORIZATION", STMT_RESET},
+	{"DISCARD ALL", STMT_DISCARD},
+	{"LISTEN x", STMT_LISTEN},
+	{"UNLISTEN *", STMT_UNLISTEN},
+	{"EXECUTE p (1)", STMT_EXECUTE},
+	{"DEALLOCATE ALL", STMT_DEALLOCATE},
+	{"DECLARE c CURSOR WITH HOLD FOR SELECT 1", STMT_DECLARE},
+	{"CREATE FUNCTION f() RETURNS int LANGUAGE sql RETURN 1", STMT_CREATE_ROUTINE},
+	{"create or replace function f() returns int as 'x'", STMT_CREATE_ROUTINE},
+	{"CREATE PROCEDURE f() AS 'x'", STMT_CREATE_ROUTINE},
+	{"CREATE OR REPLACE PROCEDURE f() AS 'x'", STMT_CREATE_ROUTINE},
+	{"CREATE OR REPLACE VIEW v AS SELECT 1", STMT_OTHER},
+	{"CREATE TABLE t (a int)", STMT_OTHER},
+	{"SELECT 1", STMT_OTHER},
+	{"(SELECT 1)", STMT_OTHER},
+	{"SHOW x", STMT_OTHER},
+	{"1", STMT_OTHER},
+	{"'COMMIT'", STMT_OTHER},
+	{"x COMMIT", STMT_OTHER},
+	{"/* COMMIT */ SELECT 1", STMT_OTHER},
+	{"-- COMMIT\nSELECT 1", STMT_OTHER},
+	{"-- SELECT\rCOMMIT", STMT_COMMIT},
+	{"/* SELECT */COMMIT", STMT_COMMIT},
+	{" \t\r\n\fCOMMIT", STMT_COMMIT},
+	{"\303\244COMMIT", STMT_OTHER},
+	/* A vertical tab is white space to some servers only. */
+	{"\vCOMMIT", STMT_OTHER},
+	{"BEGIN\v", STMT_OTHER},
+	{"BEGIN ISOLATION\vLEVEL SERIALIZABLE", STMT_OTHER},
+	{"SET a = '\v'", STMT_SET},
+	{"SET/*\v*/a = 1", STMT_SET},
+};
+
+static void test_classes(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+		struct sqlscan s = sqlscan_init(classes[i].text, strlen(classes[i].text), true, true);
+		struct stmt st;
+
+		assert_int_equal(sqlscan_next(&s, &st), SQLSCAN_STATEMENT);
+		if (st.class != classes[i].class)
+			fail_msg("%s: %s", classes[i].text, class_names[st.class]);
+		assert_int_equal(sqlscan_next(&s, &st), SQLSCAN_END);
+	}
+}
+
+/* Every spelling of the table is told, alone, in lower case, and not with another letter behind it. */
+static void check_spelling(enum stmt_class class, const char *words)
+{
+	char text[80];
+	struct sqlscan s;
+	struct stmt st;
+	int n = snprintf(text, sizeof(text), "%s", words);
+
+	for (int i = 0; i < n; i++)
+		text[i] = (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] + 32 : text[i]);
+	s = sqlscan_init(text, (size_t)n, true, true);
+	assert_int_equal(sqlscan_next(&s, &st), SQLSCAN_STATEMENT);
+	assert_int_equal(st.class, class);
+	snprintf(text, sizeof(text), "%sX", words);
+	s = sqlscan_init(text, strlen(text), true, true);
+	assert_int_equal(sqlscan_next(&s, &st), SQLSCAN_STATEMENT);
+	assert_int_not_equal(st.class, class);
+}
+
+static void test_spellings(void **state)
+{
+	(void)state;
+#define STATEMENT(name, words, ends_transaction) check_spelling(STMT_##name, words);
+#define SPELLING(name, words) check_spelling(STMT_##name, words);
+#include "tbl/statements.h"
+#undef SPELLING
+#undef STATEMENT
+}
+
+/* ---- statements ---- */
+
+#define BODY "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC "
+
+static const struct {
+	const char *text, *want;
+	bool nonstandard; /* standard_conforming_strings is off */
+} texts[] = {
+	/* empty ones */
+	{"", "", false},
+	{" ;; \n ; ", "", false},
+	{"-- nothing", "", false},
+	{"/* nothing */ ; -- at all", "", false},
+	{"/* nothing ; COMMIT", "", false},
+	/* where a statement begins and ends */
+	{"  COMMIT  ", "COMMIT[COMMIT]", false},
+	{"COMMIT/* x */;", "COMMIT[COMMIT]", false},
+	{"/* y */ SELECT 1 -- x\n;COMMIT", "OTHER[SELECT 1] COMMIT[COMMIT]", false},
+	{"a;b;;c;", "OTHER[a] OTHER[b] OTHER[c]", false},
+	{"SELECT (1) ; SELECT 'x'", "OTHER[SELECT (1)] OTHER[SELECT 'x']", false},
+	{"ROLLBACK WORK ; SELECT 1", "ROLLBACK[ROLLBACK WORK] OTHER[SELECT 1]", false},
+	{"SET local /* x */ ;", "SET_LOCAL[SET local]", false},
+	{"SET local /* x */ .", "SET[SET local /* x */ .]", false},
+	/* comments */
+	{"a /* ; /* ; */ ; */ b", "OTHER[a /* ; /* ; */ ; */ b]", false},
+	{"a /*/ ; */ b; c", "OTHER[a /*/ ; */ b] OTHER[c]", false},
+	{"a /**/; c", "OTHER[a] OTHER[c]", false},
+	{"a /***/; c", "OTHER[a] OTHER[c]", false},
+	{"a //* ; */ b; c", "OTHER[a //* ; */ b] OTHER[c]", false},
+	{"a /* -- */; c", "OTHER[a] OTHER[c]", false},
+	{"a -- /* \n; c", "OTHER[a] OTHER[c]", false},
+	{"a -- ; \r; c", "OTHER[a] OTHER[c]", false},
+	{"a --- ; \n b", "OTHER[a --- ; \n b]", false},
+	{"a +-- ; \n b", "OTHER[a +-- ; \n b]", false},
+	{"a - - ; b", "OTHER[a - -] OTHER[b]", false},
+	{"a */ ; b", "OTHER[a */] OTHER[b]", false},
+	/* strings */
+	{"a ';' b; c", "OTHER[a ';' b] OTHER[c]", false},
+	{"a ''';' b; c", "OTHER[a ''';' b] OTHER[c]", false},
+	{"a '\\'; c", "OTHER[a '\\'] OTHER[c]", false},
+	{"a '\\'; c'; d", "OTHER[a '\\'; c'] OTHER[d]", true},
+	{"a '\\\\'; c", "OTHER[a '\\\\'] OTHER[c]", true},
+	{"a 'x\\''';' ; c", "OTHER[a 'x\\''';'] OTHER[c]", true},
+	{"a '/*'; c --*/", "OTHER[a '/*'] OTHER[c]", false},
+	{"a '--'; c", "OTHER[a '--'] OTHER[c]", false},
+	{"a '$$'; c $$", "OTHER[a '$$'] OTHER[c $$]", false},
+	{"a E'\\'; c'; d", "OTHER[a E'\\'; c'] OTHER[d]", false},
+	{"a e'\\'; c'; d", "OTHER[a e'\\'; c'] OTHER[d]", false},
+	{"a e'\\\\'; c", "OTHER[a e'\\\\'] OTHER[c]", false},
+	{"a e'x'';'; c", "OTHER[a e'x'';'] OTHER[c]", false},
+	{"a fe'\\'; c", "OTHER[a fe'\\'] OTHER[c]", false},
+	{"a E '\\'; c", "OTHER[a E '\\'] OTHER[c]", false},
+	{"a _e'\\'; c", "OTHER[a _e'\\'] OTHER[c]", false},
+	{"a 1e'\\'; c'; d", "OTHER[a 1e'\\'; c'] OTHER[d]", false},
+	{"a N'\\'; c", "OTHER[a N'\\'] OTHER[c]", false},
+	{"a N'\\'; c'; d", "OTHER[a N'\\'; c'] OTHER[d]", true},
+	{"a B'\\'; c", "OTHER[a B'\\'] OTHER[c]", true},
+	{"a X'\\'; c", "OTHER[a X'\\'] OTHER[c]", true},
+	{"a U&'\\'; c", "OTHER[a U&'\\'] OTHER[c]", false},
+	{"a u&'\\'; c", "OTHER[a u&'\\'] OTHER[c]", true},
+	{"a u & '\\'; c'; d", "OTHER[a u & '\\'; c'] OTHER[d]", true},
+	{"a 'x; c", "OTHER[a 'x; c]", false},
+	{"a E'x\\", "OTHER[a E'x\\]", false},
+	{"a 'x;\\", "OTHER[a 'x;\\]", true},
+	/* strings that go on behind a newline keep their kind */
+	{"a E'x'\n'\\'; c'; d", "OTHER[a E'x'\n'\\'; c'] OTHER[d]", false},
+	{"a E'x' \t --y\n --z\n \f'\\'; c'; d", "OTHER[a E'x' \t --y\n --z\n \f'\\'; c'] OTHER[d]", false},
+	{"a E'x'\r'y'\r'\\'; c'; d", "OTHER[a E'x'\r'y'\r'\\'; c'] OTHER[d]", false},
+	{"a E'x' '\\'; c", "OTHER[a E'x' '\\'] OTHER[c]", false},
+	{"a E'x' /* y */\n '\\'; c", "OTHER[a E'x' /* y */\n '\\'] OTHER[c]", false},
+	{"a E'x'\n; c", "OTHER[a E'x'] OTHER[c]", false},
+	{"a E'x'\nE'\\'; c'; d", "OTHER[a E'x'\nE'\\'; c'] OTHER[d]", false},
+	{"a 'x'\nE'\\'; c'; d", "OTHER[a 'x'\nE'\\'; c'] OTHER[d]", false},
+	{"a U&'x'\n'\\'; c", "OTHER[a U&'x'\n'\\'] OTHER[c]", true},
+	{"a B'1'\n'\\'; c", "OTHER[a B'1'\n'\\'] OTHER[c]", true},
+	/* names */
+	{"a \";\" b; c", "OTHER[a \";\" b] OTHER[c]", false},
+	{"a \"\"\";\" b; c", "OTHER[a \"\"\";\" b] OTHER[c]", false},
+	{"a \"\\\"; c", "OTHER[a \"\\\"] OTHER[c]", true},
+	{"a U&\"\\\"; c", "OTHER[a U&\"\\\"] OTHER[c]", false},
+	{"a U&\";\" b; c", "OTHER[a U&\";\" b] OTHER[c]", false},
+	{"a \"'\"; c '", "OTHER[a \"'\"] OTHER[c ']", false},
+	{"a \"; c", "OTHER[a \"; c]", false},
+	/* dollar quotes */
+	{"a $$;$$; c", "OTHER[a $$;$$] OTHER[c]", false},
+	{"a $x$; $$ $y$ $x;x$ $x$; c", "OTHER[a $x$; $$ $y$ $x;x$ $x$] OTHER[c]", false},
+	{"a $x$ $xx$ ; $x$; c", "OTHER[a $x$ $xx$ ; $x$] OTHER[c]", false},
+	{"a $x$;$y$x$; c", "OTHER[a $x$;$y$x$] OTHER[c]", false},
+	{"a $x$;$y$xx$; c", "OTHER[a $x$;$y$xx$; c]", false},
+	{"a $X$;$x$;$X$; c", "OTHER[a $X$;$x$;$X$] OTHER[c]", false},
+	{"a $_1\303\244$;$_1\303\244$; c", "OTHER[a $_1\303\244$;$_1\303\244$] OTHER[c]", false},
+	{"a $1$;$1$; c", "OTHER[a $1$] OTHER[$1$] OTHER[c]", false},
+	{"a $1; c", "OTHER[a $1] OTHER[c]", false},
+	{"a $1$$;$$; c", "OTHER[a $1$$;$$] OTHER[c]", false},
+	{"a$$; c$$", "OTHER[a$$] OTHER[c$$]", false},
+	{"a$x$; c$x$", "OTHER[a$x$] OTHER[c$x$]", false},
+	{"a 1$x$;$x$; c", "OTHER[a 1$x$;$x$] OTHER[c]", false},
+	{"a 1x$$; c$$", "OTHER[a 1x$$] OTHER[c$$]", false},
+	{"a 1e5$$;$$; c", "OTHER[a 1e5$$;$$] OTHER[c]", false},
+	{"a 1.5e-5$$;$$; c", "OTHER[a 1.5e-5$$;$$] OTHER[c]", false},
+	{"a 1e+$$;$$; c", "OTHER[a 1e+$$;$$] OTHER[c]", false},
+	{"a $; c", "OTHER[a $] OTHER[c]", false},
+	{"a $x; c", "OTHER[a $x] OTHER[c]", false},
+	{"a $x y$; c", "OTHER[a $x y$] OTHER[c]", false},
+	{"a $$'$$; c", "OTHER[a $$'$$] OTHER[c]", false},
+	{"a $$; c", "OTHER[a $$; c]", false},
+	{"DO $$BEGIN COMMIT; END$$; COMMIT", "OTHER[DO $$BEGIN COMMIT; END$$] COMMIT[COMMIT]", false},
+	/* parentheses */
+	{"CREATE RULE r AS ON INSERT TO t DO (a; b); c", "OTHER[CREATE RULE r AS ON INSERT TO t DO (a; b)] OTHER[c]",
+		false},
+	{"a ((;) ; ) ; c", "OTHER[a ((;) ; )] OTHER[c]", false},
+	{"a ) ; c", "OTHER[a )] OTHER[c]", false},
+	{"a '(' ; c", "OTHER[a '('] OTHER[c]", false},
+	{"a (; c", "OTHER[a (; c]", false},
+	/* bodies of routines */
+	{BODY "a; b; END; COMMIT", "CREATE_ROUTINE[" BODY "a; b; END] COMMIT[COMMIT]", false},
+	{BODY "a; COMMIT; END", "CREATE_ROUTINE[" BODY "a; COMMIT; END]", false},
+	{"create or replace procedure f() begin/**/atomic a; end; commit",
+		"CREATE_ROUTINE[create or replace procedure f() begin/**/atomic a; end] COMMIT[commit]", false},
+	{BODY "SELECT CASE WHEN a THEN b END; END; COMMIT",
+		"CREATE_ROUTINE[" BODY "SELECT CASE WHEN a THEN b END; END] COMMIT[COMMIT]", false},
+	{BODY "SELECT CASE a WHEN CASE b END THEN c END; END; COMMIT",
+		"CREATE_ROUTINE[" BODY "SELECT CASE a WHEN CASE b END THEN c END; END] COMMIT[COMMIT]", false},
+	{BODY "SELECT (CASE a END); END; COMMIT", "CREATE_ROUTINE[" BODY "SELECT (CASE a END); END] COMMIT[COMMIT]",
+		false},
+	{BODY "SELECT 1 AS end, 2 AS case, t.end; b; END; COMMIT",
+		"CREATE_ROUTINE[" BODY "SELECT 1 AS end, 2 AS case, t.end; b; END] COMMIT[COMMIT]", false},
+	{BODY "SELECT 'END', \"END\"; b; END; COMMIT",
+		"CREATE_ROUTINE[" BODY "SELECT 'END', \"END\"; b; END] COMMIT[COMMIT]", false},
+	{BODY "a; b;", "CREATE_ROUTINE[" BODY "a; b;]", false},
+	{"CREATE FUNCTION begin() RETURNS case AS 'x'; COMMIT",
+		"CREATE_ROUTINE[CREATE FUNCTION begin() RETURNS case AS 'x'] COMMIT[COMMIT]", false},
+	{"CREATE FUNCTION f(a int DEFAULT CASE b END) AS 'x'; END",
+		"CREATE_ROUTINE[CREATE FUNCTION f(a int DEFAULT CASE b END) AS 'x'] COMMIT[END]", false},
+	{"BEGIN ATOMIC; a; END", "BEGIN[BEGIN ATOMIC] OTHER[a] COMMIT[END]", false},
+	{"CREATE VIEW v AS SELECT begin atomic FROM t; COMMIT",
+		"OTHER[CREATE VIEW v AS SELECT begin atomic FROM t] COMMIT[COMMIT]", false},
+	/* SET to the default */
+	{"SET x TO DEFAULT", "SET=DEFAULT[SET x TO DEFAULT]", false},
+	{"SET x = default;", "SET=DEFAULT[SET x = default]", false},
+	{"SET LOCAL x=DEFAULT -- y", "SET_LOCAL=DEFAULT[SET LOCAL x=DEFAULT]", false},
+	{"SET TIME ZONE DEFAULT", "SET=DEFAULT[SET TIME ZONE DEFAULT]", false},
+	{"SET SESSION AUTHORIZATION DEFAULT", "SET_SESSION_AUTHORIZATION=DEFAULT[SET SESSION AUTHORIZATION DEFAULT]",
+		false},
+	{"SET x TO 'DEFAULT'", "SET[SET x TO 'DEFAULT']", false},
+	{"SET x TO \"default\"", "SET[SET x TO \"default\"]", false},
+	{"SET x TO DEFAULT, y", "SET[SET x TO DEFAULT, y]", false},
+	{"SET x TO DEFAULTS", "SET[SET x TO DEFAULTS]", false},
+	{"INSERT INTO t VALUES (1) DEFAULT", "OTHER[INSERT INTO t VALUES (1) DEFAULT]", false},
+};
+
+static void test_texts(void **state)
+{
+	enum stmt_class rest;
+	char got[1000];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		assert_int_equal(describe(texts[i].text, strlen(texts[i].text), true, !texts[i].nonstandard, got,
+					 sizeof(got), &rest),
+			SQLSCAN_END);
+		if (strcmp(got, texts[i].want) != 0)
+			fail_msg("%s\ngot:  %s\nwant: %s", texts[i].text, got, texts[i].want);
+	}
+}
+
+/* A part never tells something else than the whole: it says less, and then "unknown". */
+static void test_cut_anywhere(void **state)
+{
+	char whole[1000], part[1000];
+	enum stmt_class rest;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		size_t n = strlen(texts[i].text);
+
+		describe(texts[i].text, n, true, !texts[i].nonstandard, whole, sizeof(whole), &rest);
+		for (size_t cut = 0; cut <= n; cut++) {
+			assert_int_equal(describe(texts[i].text, cut, false, !texts[i].nonstandard, part, sizeof(part),
+						 &rest),
+				SQLSCAN_UNKNOWN);
+			/* The class of the statement that is cut is not told, or is the right one. */
+			if (rest != STMT_OTHER) {
+				strcat(part, part[0] != '\0' ? " " : "");
+				strcat(part, class_names[rest]);
+			}
+			if (strncmp(whole, part, strlen(part)) != 0)
+				fail_msg("%.*s\ngot:  %s\nwhole: %s", (int)cut, texts[i].text, part, whole);
+		}
+	}
+}
+
+static const struct {
+	const char *text;
+	enum stmt_class class; /* of the statement that memory cuts */
+} cuts[] = {
+	{"", STMT_OTHER},
+	{"COM", STMT_OTHER},
+	{"COMMIT", STMT_OTHER},
+	{"COMMIT ", STMT_OTHER},
+	{"COMMIT PREP", STMT_OTHER},
+	{"COMMIT PREPARED '", STMT_OTHER},
+	{"COMMIT PREPARED 'x' ", STMT_COMMIT_PREPARED},
+	{"COMMIT AND ", STMT_COMMIT},
+	{"COMMIT;", STMT_OTHER},
+	{"SET LOCAL ", STMT_OTHER},
+	{"SET LOCAL x ", STMT_SET_LOCAL},
+	{"SET x = 'abc", STMT_SET},
+	{"SET search_path ", STMT_SET},
+	{"SET search_pa", STMT_OTHER},
+	{"DECLARE c CURSOR FOR SELECT", STMT_DECLARE},
+	{"DECLARE c CURSOR\v FOR SELECT", STMT_OTHER},
+	{"SELECT 1; BEGIN READ ONLY, ", STMT_BEGIN},
+};
+
+static void test_cut(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++) {
+		struct sqlscan s = sqlscan_init(cuts[i].text, strlen(cuts[i].text), false, true);
+		enum sqlscan_result r;
+		struct stmt st;
+
+		while ((r = sqlscan_next(&s, &st)) == SQLSCAN_STATEMENT)
+			;
+		assert_int_equal(r, SQLSCAN_UNKNOWN);
+		if (st.class != cuts[i].class)
+			fail_msg("%s: %s", cuts[i].text, class_names[st.class]);
+		assert_ptr_equal(st.text + st.len, cuts[i].text + strlen(cuts[i].text));
+	}
+}
+
+/* A NUL ends the text, which then is whole, as the text of a message is. */
+static void test_nul(void **state)
+{
+	enum stmt_class rest;
+	char got[200];
+
+	(void)state;
+	assert_int_equal(describe("SELECT 1\0;COMMIT", 16, false, true, got, sizeof(got), &rest), SQLSCAN_END);
+	assert_string_equal(got, "OTHER[SELECT 1]");
+	assert_int_equal(describe("COMMIT\0", 7, false, true, got, sizeof(got), &rest), SQLSCAN_END);
+	assert_string_equal(got, "COMMIT[COMMIT]");
+	assert_false(sqlscan_may_commit("SELECT 1\0;COMMIT", 16, false, true));
+	assert_true(sqlscan_may_commit("SELECT 1;COMMIT\0", 16, false, true));
+}
+
+/* ---- may_commit ---- */
+
+static const struct {
+	const char *text;
+	bool may, may_nonstandard;
+} commits[] = {
+	{"", false, false},
+	{";", false, false},
+	{"SELECT 1", false, false},
+	{"SELECT 1;", false, false},
+	{"SELECT 1; \n", false, false},
+	{"SELECT 1; SELECT 2", false, false},
+	{"COMMIT", true, true},
+	{"COMMIT; ", true, true},
+	{"end", true, true},
+	{" /* x */ Commit and chain", true, true},
+	{"PREPARE TRANSACTION 'x'", true, true},
+	{"PREPARE x AS SELECT 1", false, false},
+	{"COMMIT PREPARED 'x'", true, true},
+	{"ROLLBACK PREPARED 'x'", true, true},
+	{"ROLLBACK", false, false},
+	{"ROLLBACK TO a", false, false},
+	{"BEGIN", false, false},
+	{"INSERT INTO t VALUES (1); COMMIT", true, true},
+	{"BEGIN; INSERT INTO t VALUES (1); END;", true, true},
+	{"SELECT ';COMMIT;'", false, false},
+	{"SELECT '\\'; COMMIT; --'", true, false},
+	{"SELECT E'\\'; COMMIT; --'", false, false},
+	{"SELECT E'x'\n'\\'; COMMIT; --'", false, false},
+	{"SELECT $$; COMMIT; $$", false, false},
+	{"SELECT /* ; COMMIT; */ 1; ", false, false},
+	{"SELECT 1; -- COMMIT", false, false},
+	{"SELECT 1; COMM", false, false},
+	{BODY "a; END;", false, false},
+	{BODY "a; END; END", true, true},
+	{"\vCOMMIT", true, true},
+	{"ROLLBACK\vPREPARED 'x'", true, true},
+	{"SELECT 1;\vCOMMIT", true, true},
+	{"SELECT 1\v; SELECT 1", true, true}, /* cannot be told */
+	{"SELECT '\v'; SELECT 1", false, false},
+	{";COMMIT", true, true},
+	{"SELECT 1; \v", true, true},
+};
+
+static void test_may_commit(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(commits) / sizeof(commits[0]); i++) {
+		size_t n = strlen(commits[i].text);
+
+		if (sqlscan_may_commit(commits[i].text, n, true, true) != commits[i].may)
+			fail_msg("%s: not %d", commits[i].text, commits[i].may);
+		if (sqlscan_may_commit(commits[i].text, n, true, false) != commits[i].may_nonstandard)
+			fail_msg("%s: nonstandard: not %d", commits[i].text, commits[i].may_nonstandard);
+		/* What is not in memory may be anything. */
+		assert_true(sqlscan_may_commit(commits[i].text, n, false, true));
+	}
+	assert_false(sqlscan_may_commit(NULL, 0, true, true));
+}
+
+/* Unclosed comments a hundred thousand deep cost neither stack nor time. */
+static void test_deep(void **state)
+{
+	enum { N = 200000 };
+	char *text = malloc(2 * N);
+	struct sqlscan s;
+	struct stmt st;
+
+	(void)state;
+	assert_non_null(text);
+	for (size_t i = 0; i < 2 * N; i += 2)
+		memcpy(text + i, "/*", 2);
+	s = sqlscan_init(text, 2 * N, true, true);
+	assert_int_equal(sqlscan_next(&s, &st), SQLSCAN_END);
+	memset(text, '(', 2 * N);
+	s = sqlscan_init(text, 2 * N, true, true);
+	assert_int_equal(sqlscan_next(&s, &st), SQLSCAN_STATEMENT);
+	assert_int_equal(st.len, 2 * N);
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_classes),
+		cmocka_unit_test(test_spellings),
+		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_cut_anywhere),
+		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_nul),
+		cmocka_unit_test(test_may_commit),
+		cmocka_unit_test(test_deep),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -42,18 +42,32 @@ void tls_ctx_unref(struct tls_ctx **c);		/* NULL inside is fine; connections in 
 bool tls_key_file_is_open(const char *file);
 
 /*
+ * Is the first byte that waits unread in this plain stream's socket that of a
+ * TLS handshake (0x16)? Nothing is taken; false when nothing waits.
+ */
+bool tls_hello_waits(const struct stream *s);
+/*
  * Puts TLS over an open plain stream and begins the handshake; STREAM_SECURED or
- * STREAM_FAILED follow, never from inside the call. Accepting: false, and
- * nothing changed, when bytes in the clear are still unread and direct is not
- * set (RFC: PostgreSQL manual, 55.2.10: bytes before the handshake are an
- * attack); with direct the first bytes are the ClientHello and stay unread in
- * the socket, and ALPN must be agreed.
+ * STREAM_FAILED follow, never from inside the call.
+ *
+ * Accepting: false, and nothing changed, when bytes in the clear are still
+ * unread and direct is not set (PostgreSQL manual, 55.2.10: bytes before the
+ * handshake are an attack), or when memory is out. A ClientHello is no such
+ * byte: a fast client has sent it when we have hardly answered. direct: the
+ * first bytes are the ClientHello and stay unread in the socket, and ALPN must be
+ * agreed. What the owner has read already he checks himself.
+ *
+ * Client certificates are asked for when there is a ca_file. From verify-ca on
+ * one that is good is a must; below, none and a bad one are let in and only
+ * tls_peer_verified() differs.
  */
 bool tls_accept(struct stream *s, struct tls_ctx *c, bool direct) __attribute__((warn_unused_result));
 /*
  * host: for SNI (names only, never addresses) and, under verify-full, the
  * certificate's name (address: its IP entries). direct: ALPN "postgresql" must be
- * agreed. session_key: sessions are kept and resumed under this text (host:port).
+ * agreed. session_key: sessions are kept and resumed under this text (host:port);
+ * NULL or "": not at all. False when memory is out. The first flight is sent
+ * inside the call.
  */
 bool tls_connect(struct stream *s, struct tls_ctx *c, const char *host, bool direct, const char *session_key)
 	__attribute__((warn_unused_result));

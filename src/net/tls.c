@@ -21,6 +21,9 @@
 #include "net/loop.h"
 #include "net/stream.h"
 
+/* The first byte of a record of the handshake. */
+enum { TLS_HANDSHAKE = 0x16 };
+
 enum tls_why { WHY_OPENSSL, WHY_EOF, WHY_NO_ALPN };
 
 /* A stream's `under`. An idle client pays for it, so it is small. */
@@ -199,6 +202,8 @@ static const char *tls_error(const struct stream *s, char *buf, size_t size)
 	const char *reason;
 	long verify;
 
+	if (!c)
+		return NULL;
 	if (c->why == WHY_EOF)
 		return "connection closed during the TLS handshake";
 	if (c->why == WHY_NO_ALPN)
@@ -425,10 +430,23 @@ static struct tls_conn *begin(struct stream *s, struct tls_ctx *ctx, bool direct
 	return c;
 }
 
+/* The first byte that waits in the socket, -1 if none does. */
+static int peek(const struct stream *s)
+{
+	uint8_t first;
+
+	return recv(s->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1 ? first : -1;
+}
+
+bool tls_hello_waits(const struct stream *s)
+{
+	return peek(s) == TLS_HANDSHAKE;
+}
+
 bool tls_accept(struct stream *s, struct tls_ctx *ctx, bool direct)
 {
 	struct tls_conn *c;
-	uint8_t first;
+	int first = direct ? -1 : peek(s);
 
 	assert(ctx->accepting);
 	/*
@@ -436,7 +454,7 @@ bool tls_accept(struct stream *s, struct tls_ctx *ctx, bool direct)
 	 * read our answer already. It is told by its first byte, and whatever else
 	 * begins so goes to OpenSSL and to nobody else.
 	 */
-	if (!direct && recv(s->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && first != 0x16)
+	if (first >= 0 && first != TLS_HANDSHAKE)
 		return false;
 	c = begin(s, ctx, direct, NULL);
 	if (!c)
@@ -503,7 +521,9 @@ bool tls_connect(struct stream *s, struct tls_ctx *ctx, const char *host, bool d
 
 static SSL *ssl_of(const struct stream *s)
 {
-	return s->ops == &tls_ops ? ((const struct tls_conn *)s->under)->ssl : NULL;
+	const struct tls_conn *c = s->ops == &tls_ops ? s->under : NULL; /* NULL as well when it was closed */
+
+	return c ? c->ssl : NULL;
 }
 
 const char *tls_describe(const struct stream *s, char *buf, size_t size)

@@ -55,6 +55,8 @@ static int no_passphrase(char *buf, int size, int rwflag, void *arg)
 
 static bool load_key(SSL_CTX *ssl, const struct tls_options *o, const char *where, struct errs *errs)
 {
+	bool loaded;
+
 	if (!can_read(where, "cert_file", o->cert_file, errs) || !can_read(where, "key_file", o->key_file, errs))
 		return false;
 	SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
@@ -63,9 +65,11 @@ static bool load_key(SSL_CTX *ssl, const struct tls_options *o, const char *wher
 			why());
 		return false;
 	}
-	if (SSL_CTX_use_PrivateKey_file(ssl, o->key_file, SSL_FILETYPE_PEM) == 1 && SSL_CTX_check_private_key(ssl) == 1)
+	/* A key of another type than the certificate's is taken at first, and found out by the check. */
+	loaded = SSL_CTX_use_PrivateKey_file(ssl, o->key_file, SSL_FILETYPE_PEM) == 1;
+	if (loaded && SSL_CTX_check_private_key(ssl) == 1)
 		return true;
-	if (ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_X509)
+	if (loaded || ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_X509)
 		errs_add(errs, NULL, 0, "%s_key_file: the key in \"%s\" does not fit the certificate in \"%s\"", where,
 			o->key_file, o->cert_file);
 	else

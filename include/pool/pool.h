@@ -93,8 +93,10 @@ struct pool {
 	TAILQ_ENTRY(pool) all;	   /* in registry.pools */
 	TAILQ_ENTRY(pool) of_db;   /* in database.pools */
 	TAILQ_ENTRY(pool) of_user; /* in user.pools */
-	TAILQ_ENTRY(pool) marked;  /* in registry.dirty, or in the list of the pools_run() that runs */
+	TAILQ_ENTRY(pool) marked;  /* in registry.dirty, if it is dirty */
+	TAILQ_ENTRY(pool) turn;	   /* in the list of the pools_run() that runs */
 	bool dirty;
+	bool done;			     /* has nothing more to do in that pools_run() */
 	struct slot_list slots[SLOT_STATES]; /* IDLE: the last used first; the others: the oldest first */
 	unsigned n[SLOT_STATES];
 	unsigned servers;	/* all of them: what LIMIT_POOL counts */
@@ -147,6 +149,8 @@ struct pool_ops {
 
 /* Finds or makes. It goes when it has no slot, no ask, no client and its database or user goes. */
 struct pool *pool_get(struct registry *r, struct database *d, struct user *u);
+bool pool_is_empty(const struct pool *p);	/* no slot, no ask, no client */
+void pool_free(struct pool *p);			/* for the registry; it is empty */
 void pool_configure(struct pool *p);		/* effective values anew */
 void pool_enter(struct pool *p, struct ask *a); /* a client has chosen this pool */
 void pool_leave(struct ask *a);			/* and is gone; its ask is withdrawn. Nothing when it is in no pool */

@@ -42,7 +42,9 @@ struct database {
 	unsigned holds;		   /* clients and others that keep it alive */
 	bool automatic;		   /* made by the entry "*" */
 	bool starved;		   /* an ask waits at max_db_connections */
-	struct user *forced;	   /* its user= (held), or NULL */
+	bool is_loose;		   /* in registry.loose_databases */
+	TAILQ_ENTRY(database) loose;
+	struct user *forced; /* its user= (held), or NULL */
 	/* Console: PAUSE, DISABLE, KILL. Who changes paused or killed calls database_mark(). */
 	bool paused, disabled, killed;
 };
@@ -56,9 +58,17 @@ struct user {
 	unsigned servers, clients;	/* connections that count */
 	unsigned holds;			/* clients and others that keep it alive */
 	bool starved;			/* an ask waits at max_user_connections */
+	bool is_loose;			/* in registry.loose_users */
+	TAILQ_ENTRY(user) loose;
 	struct pool_list pools;
 	/* Keys of the password, so that PBKDF2 runs once: of us as a client of servers, and of verifiers we made. */
 	struct scram_cache scram;
+};
+
+/* A pool and the number of the ask that it would serve next. */
+struct pool_turn {
+	uint64_t number;
+	struct pool *pool;
 };
 
 struct registry {
@@ -76,6 +86,10 @@ struct registry {
 	unsigned clients; /* that count towards max_client_conn */
 	bool paused;	  /* PAUSE without a name, SHUTDOWN WAIT_FOR_SERVERS; then registry_mark() */
 	unsigned busy;	  /* in code that walks pools: nothing is freed now */
+	TAILQ_HEAD(, database) loose_databases; /* to be freed if nothing needs them */
+	TAILQ_HEAD(, user) loose_users;
+	struct pool_turn *order; /* scratch of pools_run() */
+	size_t order_cap;
 };
 
 /* Takes a reference to c. */
@@ -112,6 +126,10 @@ void registry_mark(struct registry *r);
  * when they are asked for.
  */
 void registry_configure(struct registry *r, struct config *c);
+/* For the pools: nothing may need these any more; the next registry_sweep() frees them if so. */
+void registry_loosen(struct database *d, struct user *u);
+/* At the end of pools_run(). */
+void registry_sweep(struct registry *r);
 /* A stats period ends. */
 void registry_stats_tick(struct registry *r);
 

@@ -1,0 +1,575 @@
+/*
+ * pool_run: the service of the pools that are marked, once a turn of the loop.
+ * What is spent is closed, then asks are granted, slots tested, connections
+ * opened, in the order of the asks' numbers where pools share a limit.
+ * Called by the loop through pools_run() alone.
+ *
+ * Every up-call may change lists, so nothing is kept over one but the pools
+ * themselves: none is freed while registry.busy.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "pool_priv.h"
+
+/* A pool that the service marks again is served again at once, but not forever. */
+enum { ROUNDS = 8 };
+/* At most one of so many slots is closed for its lifetime in a look, so that those of one age do not all go at once. */
+enum { LIFETIME_SHARE = 8 };
+
+static const int64_t lifetime_pause_us = USEC; /* between two such looks */
+static const int64_t surplus_us = 3 * USEC;    /* idle for so long, a slot beyond pool_size is closed */
+static const int64_t test_patience_us = USEC;  /* a test that takes longer is not waited for */
+static const int64_t stalled_pause_us = USEC;  /* after a launch that did nothing */
+static const uint64_t no_number = UINT64_MAX;  /* of no ask */
+
+static const struct pool_ops *ops_of(const struct pool *p)
+{
+	return p->db->registry->ops;
+}
+
+static void slot_close(struct slot *s, enum pool_close why)
+{
+	struct registry *r = s->pool->db->registry;
+
+	r->ops->close(s, why, r->ctx);
+	assert(s->pool == NULL); /* the contract of close */
+}
+
+/* ---- what goes ---- */
+
+void pool_close_idle(struct pool *p, enum pool_close why)
+{
+	struct slot *s;
+
+	while ((s = TAILQ_FIRST(&p->slots[SLOT_SETUP])) != NULL)
+		slot_close(s, why);
+	while ((s = TAILQ_FIRST(&p->slots[SLOT_IDLE])) != NULL)
+		slot_close(s, why);
+}
+
+/* Marks slots whose lifetime is over as expired, a few at a time, whatever they do now. */
+static void expire(struct pool *p, int64_t now)
+{
+	unsigned quota = p->servers / LIFETIME_SHARE + 1;
+	int64_t next = 0;
+	struct slot *s;
+
+	if (p->lifetime_us == 0 || p->lifetime_at == 0 || now < p->lifetime_at)
+		return;
+	for (int i = 0; i < SLOT_STATES; i++)
+		TAILQ_FOREACH (s, &p->slots[i], link) {
+			int64_t end = s->opened_us + p->lifetime_us;
+
+			if (slot_is_spent(s))
+				continue;
+			if (end <= now && quota > 0 && i != SLOT_SETUP) {
+				s->expired = true;
+				quota--;
+				continue;
+			}
+			if (end <= now)
+				end = now + lifetime_pause_us;
+			if (next == 0 || end < next)
+				next = end;
+		}
+	p->lifetime_at = next != 0 ? next : now + p->lifetime_us;
+}
+
+static void close_spent(struct pool *p)
+{
+	struct slot *s, *next;
+
+	for (s = TAILQ_FIRST(&p->slots[SLOT_SETUP]); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (slot_is_spent(s))
+			slot_close(s, POOL_CLOSE_RETIRED);
+	}
+	for (s = TAILQ_FIRST(&p->slots[SLOT_IDLE]); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (slot_is_spent(s))
+			slot_close(s, s->expired ? POOL_CLOSE_LIFETIME : POOL_CLOSE_RETIRED);
+	}
+}
+
+static bool is_shrinking(struct pool *p)
+{
+	const struct registry *r = p->db->registry;
+
+	if (p->shrink)
+		p->shrink =
+			pool_limit_over(r, LIMIT_DB_SERVERS, p->db) || pool_limit_over(r, LIMIT_USER_SERVERS, p->user);
+	return p->shrink;
+}
+
+/* When the longest idle slot is to be closed because there are more than the pool should have; 0: there are not. */
+static int64_t surplus_at(struct pool *p, const struct slot *oldest, int64_t now)
+{
+	if (p->size > 0 && p->servers > pool_size_max(p))
+		return now;
+	if (is_shrinking(p))
+		return now;
+	if (p->size > 0 && p->servers > p->size && p->waiting == 0)
+		return oldest->since_us + surplus_us;
+	return 0;
+}
+
+/* How many connections min_pool_size wants the pool to have. */
+static int64_t least(const struct pool *p)
+{
+	if (p->db->conf == NULL || (p->clients == 0 && p->user != p->db->forced))
+		return 0;
+	return p->size > 0 && p->min_size > p->size ? p->size : p->min_size;
+}
+
+static int64_t idle_end_at(const struct pool *p, const struct slot *oldest)
+{
+	return p->idle_timeout_us > 0 && p->servers > least(p) ? oldest->since_us + p->idle_timeout_us : 0;
+}
+
+static void close_unneeded(struct pool *p, int64_t now)
+{
+	struct slot *s;
+
+	while ((s = TAILQ_LAST(&p->slots[SLOT_IDLE], slot_list)) != NULL) {
+		int64_t surplus = surplus_at(p, s, now), idle = idle_end_at(p, s);
+
+		if (surplus != 0 && surplus <= now)
+			slot_close(s, POOL_CLOSE_SURPLUS);
+		else if (idle != 0 && idle <= now)
+			slot_close(s, POOL_CLOSE_IDLE);
+		else
+			return;
+	}
+}
+
+static void tidy(struct pool *p, int64_t now)
+{
+	if (p->db->conf == NULL || p->db->killed) {
+		pool_close_idle(p, POOL_CLOSE_KILLED);
+		return;
+	}
+	if (pool_is_paused(p)) {
+		pool_close_idle(p, POOL_CLOSE_PAUSED);
+		return;
+	}
+	expire(p, now);
+	close_spent(p);
+	close_unneeded(p, now);
+}
+
+/* ---- asks that need no slot ---- */
+
+static void greet(struct pool *p)
+{
+	uint64_t last = p->db->registry->asked; /* those that ask again in an up-call wait for the next round */
+	struct ask *a;
+
+	while (p->db->greeting != NULL && (a = TAILQ_FIRST(&p->greets)) != NULL && a->number <= last) {
+		ask_dequeue(a);
+		ops_of(p)->grant(a, NULL, p->db->registry->ctx);
+	}
+}
+
+static void fail(struct pool *p, struct ask *a)
+{
+	ask_dequeue(a);
+	ops_of(p)->fail(a, p->db->registry->ctx);
+}
+
+/* Nothing to wait for: no connection, and the last try to open one failed a moment ago. */
+static void give_up(struct pool *p, int64_t now)
+{
+	uint64_t last = p->db->registry->asked;
+	struct ask *a;
+
+	if (!pool_is_failing(p, now) || p->servers > 0 || pool_is_paused(p))
+		return;
+	while ((a = TAILQ_FIRST(&p->greets)) != NULL && a->number <= last)
+		fail(p, a);
+	while ((a = TAILQ_FIRST(&p->asks)) != NULL && a->number <= last)
+		fail(p, a);
+}
+
+/* ---- asks that wait for a slot ---- */
+
+/* Slots under test that will soon be idle. */
+static unsigned tests_running(const struct pool *p, int64_t now)
+{
+	const struct slot *s;
+	unsigned n = 0;
+
+	TAILQ_FOREACH_REVERSE (s, &p->slots[SLOT_TESTED], slot_list, link) {
+		if (now - s->since_us >= test_patience_us)
+			break;
+		n++;
+	}
+	return n;
+}
+
+/* When the next of them will have taken too long; 0: there is none. */
+static int64_t tests_end_at(const struct pool *p, int64_t now)
+{
+	const struct slot *s;
+
+	TAILQ_FOREACH (s, &p->slots[SLOT_TESTED], link)
+		if (now - s->since_us < test_patience_us)
+			return s->since_us + test_patience_us;
+	return 0;
+}
+
+/* The first ask that no connection on its way will serve. */
+static const struct ask *first_uncovered(const struct pool *p, int64_t now)
+{
+	unsigned covered = p->n[SLOT_SETUP] + tests_running(p, now);
+	const struct ask *a;
+
+	if (p->waiting == 0 && p->db->greeting == NULL && p->db->setup == 0)
+		return TAILQ_FIRST(&p->greets);
+	if (p->waiting <= covered)
+		return NULL;
+	for (a = TAILQ_FIRST(&p->asks); covered > 0; covered--)
+		a = TAILQ_NEXT(a, link);
+	return a;
+}
+
+static bool reserve_is_due(const struct pool *p, int64_t now)
+{
+	const struct ask *a = TAILQ_FIRST(&p->asks);
+
+	return a != NULL && p->servers < pool_size_max(p) && now - a->since_us >= p->reserve_timeout_us;
+}
+
+static bool may_log_in(const struct pool *p, int64_t now)
+{
+	return p->db->conf != NULL && !pool_is_paused(p) && !pool_is_failing(p, now) && now >= p->stalled_us &&
+	       p->n[SLOT_SETUP] < p->ramp;
+}
+
+/* The number of the ask that a connection is to be opened for, if the shared limits let it; no_number: for none. */
+static uint64_t launch_number(const struct pool *p, int64_t now)
+{
+	const struct ask *a = first_uncovered(p, now);
+
+	if (a == NULL || !may_log_in(p, now))
+		return no_number;
+	if (!pool_limit_room(p->db->registry, LIMIT_POOL, p) && !reserve_is_due(p, now))
+		return no_number;
+	return a->number;
+}
+
+/* Is there something in IDLE for the first ask, as it is or after a test? */
+static bool has_idle_for_ask(const struct pool *p, int64_t now)
+{
+	const struct slot *s = TAILQ_FIRST(&p->slots[SLOT_IDLE]);
+
+	if (s == NULL || p->waiting == 0 || pool_is_paused(p))
+		return false;
+	return !slot_is_stale(p, s, now) || tests_running(p, now) < p->waiting;
+}
+
+/* The number of the ask that the next step would serve. */
+static uint64_t step_number(const struct pool *p, int64_t now)
+{
+	return has_idle_for_ask(p, now) ? TAILQ_FIRST(&p->asks)->number : launch_number(p, now);
+}
+
+static void launch(struct pool *p, int64_t now)
+{
+	struct registry *r = p->db->registry;
+	unsigned before = p->servers;
+
+	r->ops->launch(p, !pool_limit_room(r, LIMIT_POOL, p), r->ctx);
+	if (p->servers <= before && !pool_is_failing(p, now))
+		p->stalled_us = now + stalled_pause_us;
+}
+
+static void serve_idle(struct pool *p, int64_t now)
+{
+	struct registry *r = p->db->registry;
+	struct ask *a = TAILQ_FIRST(&p->asks);
+	struct slot *s = TAILQ_FIRST(&p->slots[SLOT_IDLE]);
+
+	if (slot_is_spent(s)) {
+		slot_close(s, s->expired ? POOL_CLOSE_LIFETIME : POOL_CLOSE_RETIRED);
+	} else if (slot_is_stale(p, s, now)) {
+		slot_move(s, SLOT_TESTED);
+		r->ops->test(s, r->ctx);
+	} else {
+		s = pool_pick(p, a->wanted);
+		ask_dequeue(a);
+		slot_take(s);
+		r->ops->grant(a, s, r->ctx);
+	}
+}
+
+/* ---- shared limits ---- */
+
+/* The longer idle of two last slots of pools, which may have none. */
+static struct slot *longer_idle(struct slot *a, struct pool *p, uint64_t number)
+{
+	struct slot *b = TAILQ_LAST(&p->slots[SLOT_IDLE], slot_list);
+
+	if (b == NULL || (p->waiting > 0 && TAILQ_FIRST(&p->asks)->number < number))
+		return a;
+	return a == NULL || b->since_us < a->since_us ? b : a;
+}
+
+static struct slot *victim_of_database(const struct pool *p, uint64_t number)
+{
+	struct slot *s = NULL;
+	struct pool *q;
+
+	TAILQ_FOREACH (q, &p->db->pools, of_db)
+		if (q != p)
+			s = longer_idle(s, q, number);
+	return s;
+}
+
+static struct slot *victim_of_user(const struct pool *p, uint64_t number)
+{
+	struct slot *s = NULL;
+	struct pool *q;
+
+	TAILQ_FOREACH (q, &p->user->pools, of_user)
+		if (q != p)
+			s = longer_idle(s, q, number);
+	return s;
+}
+
+/*
+ * Is there room for a connection of p within the limits it shares, for an ask of this number? Idle slots of other pools
+ * make room if they must, but for those that an older ask has a right to. Nothing is closed in vain.
+ */
+static bool make_room(struct pool *p, uint64_t number)
+{
+	const struct registry *r = p->db->registry;
+
+	for (;;) {
+		bool db = !pool_limit_room(r, LIMIT_DB_SERVERS, p->db);
+		bool user = !pool_limit_room(r, LIMIT_USER_SERVERS, p->user);
+		/* Where an older ask starves in this round there is nothing to be had. */
+		struct slot *of_db = db && !p->db->starved ? victim_of_database(p, number) : NULL;
+		struct slot *of_user = user && !p->user->starved ? victim_of_user(p, number) : NULL;
+
+		if ((db && of_db == NULL) || (user && of_user == NULL)) {
+			p->db->starved = p->db->starved || (db && of_db == NULL);
+			p->user->starved = p->user->starved || (user && of_user == NULL);
+			return false;
+		}
+		if (!db && !user)
+			return true;
+		if (of_db != NULL)
+			slot_close(of_db, POOL_CLOSE_EVICTED);
+		if (of_user != NULL)
+			slot_close(of_user, POOL_CLOSE_EVICTED);
+	}
+}
+
+/* One grant, test or launch. False when there is none. */
+static bool step(struct pool *p, int64_t now)
+{
+	uint64_t number;
+
+	if (has_idle_for_ask(p, now)) {
+		serve_idle(p, now);
+		return true;
+	}
+	number = launch_number(p, now);
+	if (number == no_number || !make_room(p, number))
+		return false;
+	/* Closing may have changed the case, though no up-call of ours does. */
+	if (launch_number(p, now) == no_number)
+		return false;
+	launch(p, now);
+	return true;
+}
+
+/* Asks that stand at a limit are looked at together with every pool that shares it, so that the oldest comes first. */
+static void wake_starved(struct registry *r)
+{
+	struct pool *p, *q;
+
+	TAILQ_FOREACH (p, &r->dirty, marked) {
+		if (p->db->starved) {
+			p->db->starved = false;
+			TAILQ_FOREACH (q, &p->db->pools, of_db)
+				if (q->waiting > 0 || !TAILQ_EMPTY(&q->greets))
+					pool_mark(q);
+		}
+		if (p->user->starved) {
+			p->user->starved = false;
+			TAILQ_FOREACH (q, &p->user->pools, of_user)
+				if (q->waiting > 0 || !TAILQ_EMPTY(&q->greets))
+					pool_mark(q);
+		}
+	}
+}
+
+static int younger_first(const void *a, const void *b)
+{
+	const struct pool_turn *x = a, *y = b;
+
+	return (x->number < y->number) - (x->number > y->number);
+}
+
+static struct pool_turn *order_room(struct registry *r, size_t n)
+{
+	if (n > r->order_cap) {
+		r->order_cap = n * 2;
+		r->order = xrealloc(MEM_POOL, r->order, r->order_cap * sizeof *r->order);
+	}
+	return r->order;
+}
+
+/* The last of the n entries to its place, the others are in order. */
+static void order_settle(struct pool_turn *order, size_t n)
+{
+	struct pool_turn t = order[n - 1];
+	size_t i = n - 1;
+
+	for (; i > 0 && order[i - 1].number < t.number; i--)
+		order[i] = order[i - 1];
+	order[i] = t;
+}
+
+/*
+ * The pools that share limits, the oldest ask first. What a pool would serve next is known when it is put in order; it
+ * is asked again before its step, since steps of others may have taken it away.
+ */
+static void serve_in_order(struct registry *r, struct pool_list *turn, int64_t now)
+{
+	struct pool_turn *order;
+	struct pool *p;
+	size_t n = 0, budget = RAMP_MAX;
+
+	TAILQ_FOREACH (p, turn, turn) {
+		uint64_t number = p->limited ? step_number(p, now) : no_number;
+
+		if (number == no_number)
+			continue;
+		order = order_room(r, n + 1);
+		order[n++] = (struct pool_turn){number, p};
+		budget += p->waiting + p->servers + 1;
+	}
+	if (n == 0)
+		return;
+	order = r->order;
+	qsort(order, n, sizeof *order, younger_first);
+	while (n > 0) {
+		struct pool_turn *t = &order[n - 1];
+		uint64_t number = step_number(t->pool, now);
+
+		if (budget-- == 0)
+			break;
+		if (number <= t->number)
+			number = step(t->pool, now) ? step_number(t->pool, now) : no_number;
+		if (number == no_number) {
+			n--;
+			continue;
+		}
+		t->number = number;
+		order_settle(order, n);
+	}
+	while (n > 0)
+		pool_mark(order[--n].pool);
+}
+
+static void serve(struct pool *p, int64_t now)
+{
+	/* A client whose grant ends at once may ask again: that goes into the next turn. */
+	unsigned budget = p->waiting + p->servers + RAMP_MAX;
+
+	while (budget > 0 && step(p, now))
+		budget--;
+	if (budget == 0)
+		pool_mark(p);
+}
+
+/* ---- min_pool_size, and when to look again ---- */
+
+static void fill(struct pool *p, int64_t now)
+{
+	const struct registry *r = p->db->registry;
+
+	while (p->servers < least(p) && may_log_in(p, now) && pool_limit_room(r, LIMIT_DB_SERVERS, p->db) &&
+		pool_limit_room(r, LIMIT_USER_SERVERS, p->user))
+		launch(p, now);
+}
+
+static void sooner(int64_t *at, int64_t t, int64_t now)
+{
+	if (t > now && (*at == 0 || t < *at))
+		*at = t;
+}
+
+/*
+ * The timer stands at or before the next moment at which something is to be done without anybody saying so. While there
+ * are slots it is always set where they can age, so that a slot that becomes idle needs no change of it.
+ */
+static void arm(struct pool *p, int64_t now)
+{
+	const struct slot *s = TAILQ_LAST(&p->slots[SLOT_IDLE], slot_list);
+	int64_t at = 0;
+
+	if (p->waiting > 0 || !TAILQ_EMPTY(&p->greets) || p->servers < least(p)) {
+		if (p->failure.at_us != 0)
+			sooner(&at, p->failure.at_us + p->login_retry_us, now);
+		sooner(&at, p->stalled_us, now);
+	}
+	if (p->waiting > 0) {
+		if (p->servers < pool_size_max(p))
+			sooner(&at, TAILQ_FIRST(&p->asks)->since_us + p->reserve_timeout_us, now);
+		sooner(&at, tests_end_at(p, now), now);
+	}
+	if (p->servers > 0 && p->idle_timeout_us > 0) {
+		sooner(&at, now + p->idle_timeout_us, now);
+		if (s != NULL)
+			sooner(&at, idle_end_at(p, s), now);
+	}
+	if (p->servers > 0 && p->lifetime_us > 0)
+		sooner(&at, p->lifetime_at, now);
+	if (s != NULL)
+		sooner(&at, surplus_at(p, s, now), now);
+	timer_no_later(p->db->registry->timers, &p->timer, at);
+}
+
+/* ---- a turn ---- */
+
+static void run_round(struct registry *r)
+{
+	struct pool_list turn = TAILQ_HEAD_INITIALIZER(turn);
+	int64_t now = clock_us();
+	struct pool *p;
+
+	wake_starved(r);
+	while ((p = TAILQ_FIRST(&r->dirty)) != NULL) {
+		TAILQ_REMOVE(&r->dirty, p, marked);
+		p->dirty = false;
+		TAILQ_INSERT_TAIL(&turn, p, turn);
+	}
+	TAILQ_FOREACH (p, &turn, turn) {
+		tidy(p, now);
+		greet(p);
+		give_up(p, now);
+	}
+	TAILQ_FOREACH (p, &turn, turn)
+		if (!p->limited)
+			serve(p, now);
+	serve_in_order(r, &turn, now);
+	TAILQ_FOREACH (p, &turn, turn) {
+		fill(p, now);
+		arm(p, now);
+	}
+}
+
+void pools_run(struct registry *r)
+{
+	assert(r->busy == 0);
+	r->busy++;
+	for (int i = 0; i < ROUNDS && !TAILQ_EMPTY(&r->dirty); i++)
+		run_round(r);
+	r->busy--;
+	registry_sweep(r);
+}

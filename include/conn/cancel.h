@@ -26,8 +26,6 @@ void cancel_send(struct server *s, struct client *by);
 /* The server or the requesting client is closing. */
 void cancel_forget_server(struct server *s);
 void cancel_forget_client(struct client *cl);
-/* Closes all (the program ends). */
-void cancel_free_all(struct pooler *p);
 /* Under way, for SHOW POOLS: those to servers of this pool. */
 struct pool;
 unsigned cancel_count(const struct pooler *p, const struct pool *pool);

@@ -52,21 +52,26 @@ struct client {
 	bool skipping : 1;		/* after an error of ours: everything up to Sync is dropped */
 	bool notified : 1;		/* query_wait_notify was sent for this wait */
 	bool is_admin : 1, is_stats : 1;
-	bool counted : 1;		/* towards the limits */
-	bool reset_seen : 1;		/* RESET or DISCARD ALL in this transaction */
+	bool counted : 1;		/* towards max_client_conn */
+	bool counted_db : 1, counted_user : 1; /* towards the limits of its database and user */
+	bool has_key : 1;
+	bool refused : 1;		/* no server can be had: it is closed when the pool's round is over */
+	bool reset_seen : 1;		/* RESET, DISCARD ALL or SET ... TO DEFAULT in this transaction */
+	bool unnamed_commits : 1;	/* its unnamed statement may end a transaction */
+	bool named_commits : 1;		/* some named one may */
+	bool unsettled : 1;		/* session mode: its parameters are to be set again before its next request */
 	bool in_login : 1;		/* counted in pooler.n_logins */
 };
 
 static_assert(sizeof(struct client) <= 640, "an idle client is to stay small");
 
 extern const char *const client_state_text[CS_COUNT];
+extern const uint32_t client_state_next[CS_COUNT]; /* a bit for each state that may follow */
 
 /* A connection that was accepted: the client owns fd from here on. */
-struct client *client_new(struct pooler *p, int fd, const struct addr *remote, const struct addr *local);
+struct client *client_new(struct pooler *p, int fd, const struct addr *remote);
 /* The same over other stream ops (dialog tests). */
 struct client *client_new_ops(struct pooler *p, const struct stream_ops *ops, void *under, const struct addr *remote);
-/* End of the turn: the memory of a closed one. */
-void client_reap(struct client *cl);
 
 void client_goto(struct client *cl, enum client_state to);
 void client_configure(struct client *cl); /* limits anew */
@@ -91,10 +96,15 @@ void client_server_lost(struct client *cl, enum close_why why, const char *detai
 /* The parameters are set, or they could not be. */
 void client_prepared(struct client *cl, const struct ownq_result *r);
 
-/* A cancel request that names this client. */
-void client_cancel(struct client *cl);
+/* At ReadyForQuery idle: what the server reported becomes the client's own, and what it was not told is told. */
+void client_note_vars(struct client *cl, struct server *s);
+
+/* A cancel request that names this client, brought by another connection, which is closed when the request has landed. */
+void client_cancel(struct client *cl, struct client *by);
 
 /* Answers alone, with no server in hand: ERROR, and everything up to Sync is skipped (simple: ReadyForQuery at once). */
 void client_refuse(struct client *cl, const char *code, const char *text, const char *hint, bool simple);
+/* The same for the request that waits in c->in. */
+void client_refuse_pending(struct client *cl, const char *code, const char *text, const char *hint);
 
 #endif

@@ -19,17 +19,18 @@
 #include "net/stream.h"
 #include "pool/registry.h"
 
-struct cancel;
 struct client;
 struct conn;
 struct console_ops;
 struct listener;
 struct msg;
+struct relay_scan;
 struct resolver;
 struct server;
 struct tls_ctx;
 
-enum conn_side { SIDE_CLIENT, SIDE_SERVER };
+/* The first two have the numbers of enum wire_side. */
+enum conn_side { SIDE_CLIENT, SIDE_SERVER, SIDE_CANCEL };
 
 enum close_why {
 	CLOSE_NONE,
@@ -74,6 +75,18 @@ struct conn_ops {
 	/* Does its state read bytes / take them raw? */
 	bool (*reads)(const struct conn *c);
 	bool (*is_raw)(const struct conn *c);
+	/* Before its first byte is read; false: leave it in the socket (a TLS handshake has begun). May be NULL. */
+	bool (*fresh)(struct conn *c);
+	/* It has closed while its state does not read; c->in holds what it said last, c->eof is set. */
+	void (*hangup)(struct conn *c);
+	/* It stood on the resume list, before its bytes are looked at. May be NULL. */
+	void (*resumed)(struct conn *c);
+	/* conn_close(): leave every list and link; the last words go into out. c->why is set, the stream still open. */
+	void (*closing)(struct conn *c, const char *text);
+	/* End of the turn: free what is left, c itself included. */
+	void (*reap)(struct conn *c);
+	/* For the log: both never NULL. */
+	void (*names)(const struct conn *c, const char **database, const char **user);
 };
 
 /* First in struct client and struct server. */
@@ -82,6 +95,7 @@ struct conn {
 	struct pooler *pooler;
 	const struct conn_ops *ops;
 	struct conn *peer;		/* the linked client or server */
+	struct counters *stats;		/* where its bytes are counted, or NULL (clients) */
 	TAILQ_ENTRY(conn) all;		/* pooler->clients or ->servers */
 	TAILQ_ENTRY(conn) todo;		/* pooler->resume or ->closed */
 	TAILQ_ENTRY(conn) flush;	/* pooler->flush */
@@ -90,7 +104,7 @@ struct conn {
 	struct timer timer;
 	uint64_t id;
 	int64_t connected_us, request_us;
-	struct addr remote, local;
+	struct addr remote;
 	uint32_t left;			/* bytes of the current message that have not come yet */
 	uint32_t need;			/* bytes in `in` before it is worth a look */
 	uint8_t side, state;
@@ -100,6 +114,7 @@ struct conn {
 	bool resuming : 1, flushing : 1; /* stands on the list */
 	bool eof : 1;			/* the peer has closed; `in` holds what it said last */
 	bool torn : 1;			/* out ends inside a message whose rest will not come */
+	bool fresh : 1;			/* nothing was read yet */
 };
 
 TAILQ_HEAD(conn_list, conn);
@@ -114,13 +129,14 @@ struct pooler {
 	struct resolver *resolver;
 	struct tls_ctx *client_tls;	/* NULL: not offered */
 	struct tls_ctx *server_tls;	/* NULL: server_tls_sslmode is disable */
-	struct conn_list clients, servers;
-	unsigned n_clients, n_servers, n_logins;
+	struct conn_list clients, servers, cancels;
+	unsigned n_clients, n_servers, n_cancels, n_logins;
 	struct conn_list resume, flush, closed;
+	struct relay_scan *scan;	/* what is being looked at, relay.c */
 	struct htab keys;		/* struct client.by_key */
-	TAILQ_HEAD(, cancel) cancels;
 	TAILQ_HEAD(, listener) listeners;
 	struct timer accept_again;	/* back-off after EMFILE */
+	struct log_repeat accept_said;
 	const struct console_ops *console;
 	void *console_ctx;
 	/*
@@ -132,22 +148,10 @@ struct pooler {
 	void *connect_ctx;
 	uint64_t last_id;
 	enum shutdown shutdown;
+	uint8_t mock_key[32];		/* for logins of users who do not exist */
 	/* Statistics of the whole process. */
 	uint64_t closed_by[CLOSE_COUNT];
 };
-
-/* with_events false: dialog tests. The configuration's TLS contexts are made by pooler_configure(). */
-void pooler_init(struct pooler *p, struct config *c, bool with_events);
-void pooler_free(struct pooler *p); /* closes what is left */
-
-/*
- * Makes what a configuration needs (TLS contexts); false and entries in errs when it cannot,
- * nothing is changed then. Otherwise the configuration is in force, for the start and for RELOAD alike.
- */
-bool pooler_configure(struct pooler *p, struct config *c, struct errs *errs) __attribute__((warn_unused_result));
-
-/* One turn of the loop: events, grants, what was resumed, flushes, deadlines, the dead. */
-void pooler_turn(struct pooler *p);
 
 /* For the owners (client.c, server.c). */
 void conn_init(struct conn *c, struct pooler *p, enum conn_side side, const struct conn_ops *ops);
@@ -157,6 +161,13 @@ stream_cb conn_event;
 void conn_settle(struct conn *c);
 /* Says what c wants of its stream now. */
 void conn_interest(struct conn *c);
+/* Are messages of c wanted: by its state, and is there room where they go? */
+bool conn_wants_work(const struct conn *c);
+/* The same, and is there something to read? */
+bool conn_wants_read(const struct conn *c);
+/* Two connections become peers, or stop being so. The bytes of a message that was cut off are dropped from now on. */
+void conn_link(struct conn *a, struct conn *b);
+void conn_unlink(struct conn *c);
 
 /*
  * Closes c: the first reason wins, the memory goes at the end of the turn. detail (may be NULL) takes the place of the
@@ -168,6 +179,8 @@ static inline bool conn_is_closed(const struct conn *c)
 	return c->why != CLOSE_NONE;
 }
 
+/* Our own end of it; asked of the system, since hardly anybody wants to know. */
+struct addr conn_local(const struct conn *c);
 /* A log line with the connection's prefix: "C-0x7f...: db/user@host:port ". */
 void conn_log(const struct conn *c, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* The prefix alone. */

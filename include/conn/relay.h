@@ -34,6 +34,8 @@ struct buf *relay_out(struct conn *dst);
 /* May a message of our own be put behind what dst was sent: no part of a forwarded message is still to come? */
 bool relay_at_boundary(const struct conn *dst);
 
+/* As relay_flush() for a connection that is closing: what does not go now is lost. */
+void relay_last_words(struct conn *dst);
 /* Writes dst->out as far as the socket takes it. */
 void relay_flush(struct conn *dst);
 

@@ -38,19 +38,22 @@ struct ring {
 	uint32_t head, n, cap; /* cap is a power of two */
 	bool skipping;	       /* an error was answered: all is skipped up to a Sync that is yet to be sent */
 	bool open;	       /* something of the extended protocol was sent since the last Sync */
-	uint32_t in_copy;      /* Syncs that were sent into a COPY and may or may not be answered */
+	bool copying;	       /* the server reads copy data: no CopyDone or CopyFail was sent yet */
+	uint32_t in_copy;      /* Syncs that were sent into a COPY: ignored by the server, or not, when the COPY failed */
 };
 
 /* A message is sent. While the server skips to a Sync, what it will skip is not recorded. */
 void ring_push(struct ring *r, struct request q);
-/* The oldest that is not answered, NULL: none. COPY_ENDs in front are dropped. */
-struct request *ring_front(struct ring *r);
+/* The oldest that is not answered, NULL: none. Never a COPY_END. */
+struct request *ring_front(const struct ring *r);
 void ring_pop(struct ring *r);
 /* An ErrorResponse came: what the server skips is dropped. Returns the request that it answers, by value; kind REQ_SYNC with
  * nothing recorded when there was none. */
 struct request ring_error(struct ring *r);
-/* A CopyInResponse came: Syncs up to the end of the copy are not answered. True: the end of the copy was sent already. */
-bool ring_copy_in(struct ring *r);
+/* A CopyInResponse came: Syncs up to the end of the copy are not answered. */
+void ring_copy_in(struct ring *r);
+/* The copy has come to a good end (CommandComplete). */
+void ring_copy_done(struct ring *r);
 /* Nothing is outstanding and no batch is open? */
 bool ring_is_idle(const struct ring *r);
 /* Would a cancel now hit something that may commit? */

@@ -33,24 +33,24 @@ struct server {
 	struct ring ring;		/* what was sent and is not answered */
 	struct vars *at_login;		/* its parameters after its own login */
 	struct vars *vars;		/* its parameters now */
+	struct vars *given;		/* its parameters when its client's were last taken note of */
+	int64_t drain_due_us;		/* DRAIN: when a cancelled request must have ended; 0: never */
 	unsigned cancels;		/* cancel requests under way to it */
 	uint32_t pid;			/* of the backend */
 	uint8_t key[260];		/* pid and secret, as BackendKeyData had them */
 	uint16_t key_len;
 	char status;			/* of the last ReadyForQuery: I T E; 0 before the first */
 	char fatal_code[6];		/* an ErrorResponse FATAL came: its end is near */
-	bool copy_in : 1;		/* CopyInResponse came, no CopyDone or CopyFail was sent */
 	bool dirty : 1;			/* must not be used again */
 	bool reset_due : 1;		/* server_reset_query before it is idle */
+	bool logged_in : 1;		/* the pool counts on it */
 };
 
 extern const char *const server_state_text[SS_COUNT];
+extern const uint32_t server_state_next[SS_COUNT]; /* a bit for each state that may follow */
 
 /* Begins a connection for the pool; its slot is in the pool from here on. */
 struct server *server_launch(struct pool *p, bool reserve);
-/* The same over other stream ops (dialog tests): connected, about to log in. */
-struct server *server_new_ops(struct pool *p, const struct stream_ops *ops, void *under);
-void server_reap(struct server *s);
 void server_goto(struct server *s, enum server_state to);
 
 static inline struct server *slot_server(struct slot *s)

@@ -131,6 +131,11 @@ bool stream_is_tls(const struct stream *s);
 /* Is there something unread in the socket or in OpenSSL? (Before a handshake there must not be.) */
 bool stream_has_unread(const struct stream *s);
 
+/* The first unread byte of a socket without reading it, -1 when there is none or it is no plain socket. */
+int stream_peek(const struct stream *s);
+/* The address of our own end; false when there is no socket. */
+bool stream_local(const struct stream *s, struct addr *out);
+
 /* event_del() first, then close(); TLS sends close_notify when it may. The stream can be initialised again. */
 void stream_close(struct stream *s);
 

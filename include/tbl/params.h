@@ -41,7 +41,7 @@ PARAM(application_name_add_host, BOOL, G, RELOAD, 0, 1, "0", NULL, "General",
       "Append the address and port of the client to the application_name that it sets at its start.")
 
 /* ---- Pools and limits ---- */
-PARAM(pool_mode, ENUM, GDU, RELOAD, 0, 0, "session", "session|transaction|statement", "Pools and limits",
+PARAM(pool_mode, ENUM, GDU, RELOAD, 0, 0, "session", "session\0transaction\0statement\0", "Pools and limits",
       "When a server connection can be given to another client: session, when the client leaves; transaction, at the "
       "end of each transaction; statement, after each query, and transaction blocks are refused.")
 PARAM(max_client_conn, INT, G, RELOAD, 0, PARAM_MAX_INT, "100", NULL, "Pools and limits",
@@ -70,7 +70,7 @@ PARAM(cancel_on_client_disconnect, BOOL, GD, RELOAD, 0, 1, "1", NULL, "Pools and
       "connection. 0: the server connection is closed and the query left to the server.")
 
 /* ---- Authentication ---- */
-PARAM(auth_type, ENUM, G, RELOAD, 0, 0, "md5", "any|trust|plain|md5|cert|scram-sha-256", "Authentication",
+PARAM(auth_type, ENUM, G, RELOAD, 0, 0, "md5", "any\0trust\0plain\0md5\0cert\0scram-sha-256\0", "Authentication",
       "How clients log in. scram-sha-256: SCRAM; md5: SCRAM for users with a SCRAM secret, else an MD5 challenge; "
       "plain: the password in the clear; cert: a client certificate whose common name is the user; trust: no "
       "password, but the user must be in auth_file; any: no password and any name, every database needs a forced "
@@ -82,7 +82,7 @@ PARAM(auth_file, STR, G, RELOAD, 0, 0, "", NULL, "Authentication",
 PARAM(syslog, BOOL, G, RELOAD, 0, 1, "0", NULL, "Log", "Send messages to syslog as well.")
 PARAM(syslog_ident, STR, G, RELOAD, 0, 0, "pgbouncer", NULL, "Log", "Name under which messages go to syslog.")
 PARAM(syslog_facility, ENUM, G, RELOAD, 0, 0, "daemon",
-      "auth|authpriv|daemon|user|local0|local1|local2|local3|local4|local5|local6|local7", "Log",
+      "auth\0authpriv\0daemon\0user\0local0\0local1\0local2\0local3\0local4\0local5\0local6\0local7\0", "Log",
       "Facility under which messages go to syslog.")
 PARAM(log_connections, BOOL, G, RELOAD, 0, 1, "1", NULL, "Log", "Log logins and new server connections.")
 PARAM(log_disconnections, BOOL, G, RELOAD, 0, 1, "1", NULL, "Log", "Log the end of connections with the reason.")
@@ -133,7 +133,7 @@ PARAM(transaction_timeout, TIME, GU, RELOAD, 0, PARAM_MAX_TIME, "0", NULL, "Time
       "A client whose transaction lasts longer is disconnected. 0: no limit.")
 
 /* ---- TLS ---- */
-PARAM(client_tls_sslmode, ENUM, G, RELOAD, 0, 0, "disable", "disable|allow|prefer|require|verify-ca|verify-full", "TLS",
+PARAM(client_tls_sslmode, ENUM, G, RELOAD, 0, 0, "disable", "disable\0allow\0prefer\0require\0verify-ca\0verify-full\0", "TLS",
       "TLS with clients. disable: none; allow and prefer: clients that ask for it get it, and without "
       "client_tls_key_file and client_tls_cert_file TLS is not offered; require: clients must use it; verify-ca and "
       "verify-full: they must also show a certificate that client_tls_ca_file vouches for. Never used on unix "
@@ -155,7 +155,7 @@ PARAM(client_tls_ecdhcurve, STR, G, RELOAD, 0, 0, "auto", NULL, "TLS",
       "Curve for the key exchange with clients: auto, none or the name of a curve.")
 PARAM(client_tls_dheparams, STR, G, RELOAD, 0, 0, "auto", NULL, "TLS",
       "Key exchange by DHE with clients: auto or none.")
-PARAM(server_tls_sslmode, ENUM, G, RELOAD, 0, 0, "prefer", "disable|allow|prefer|require|verify-ca|verify-full", "TLS",
+PARAM(server_tls_sslmode, ENUM, G, RELOAD, 0, 0, "prefer", "disable\0allow\0prefer\0require\0verify-ca\0verify-full\0", "TLS",
       "TLS with servers. disable: none; allow: only if the server refuses to do without; prefer: if the server can; "
       "require: always; verify-ca: and the certificate of the server is checked with server_tls_ca_file; "
       "verify-full: and its name must be the host. Never used on unix sockets.")
@@ -171,7 +171,7 @@ PARAM(server_tls_ciphers, STR, G, RELOAD, 0, 0, "default", NULL, "TLS",
       "Ciphers for servers up to TLS 1.2, as in client_tls_ciphers.")
 PARAM(server_tls13_ciphers, STR, G, RELOAD, 0, 0, "", NULL, "TLS",
       "Cipher suites of TLS 1.3 for servers, as in client_tls13_ciphers.")
-PARAM(server_tls_sslnegotiation, ENUM, GD, RELOAD, 0, 0, "postgres", "postgres|direct", "TLS",
+PARAM(server_tls_sslnegotiation, ENUM, GD, RELOAD, 0, 0, "postgres", "postgres\0direct\0", "TLS",
       "How TLS with a server begins. postgres: the server is asked first; direct: at once, which saves a round trip "
       "and needs PostgreSQL 17 and a server_tls_sslmode of require or stronger.")
 

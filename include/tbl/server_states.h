@@ -1,16 +1,14 @@
 /*
- * SERVER_STATE(NAME, "console text", reads, "next states")
+ * SERVER_STATE(NAME, "console text", reads, next), as tbl/client_states.h.
+ * SETUP, TEST, PREPARE and CLEAN run queries of our own (ownq.h).
  */
-SERVER_STATE(RESOLVE, "login", false, "CONNECT")
-SERVER_STATE(CONNECT, "login", false, "RESOLVE TLS_ASK HANDSHAKE LOGIN")
-SERVER_STATE(TLS_ASK, "login", true, "HANDSHAKE LOGIN CONNECT RESOLVE")
-SERVER_STATE(HANDSHAKE, "login", false, "LOGIN CONNECT RESOLVE")
-SERVER_STATE(LOGIN, "login", true, "SETUP CONNECT RESOLVE IDLE")
-SERVER_STATE(SETUP, "login", true, "IDLE")
-SERVER_STATE(IDLE, "idle", true, "ACTIVE PREPARE TEST")
-SERVER_STATE(PREPARE, "active", true, "ACTIVE IDLE")
-SERVER_STATE(ACTIVE, "active", true, "IDLE DRAIN CLEAN")
-SERVER_STATE(DRAIN, "being_canceled", true, "IDLE CLEAN")
-SERVER_STATE(CLEAN, "active", true, "IDLE DRAIN")
-SERVER_STATE(TEST, "tested", true, "IDLE")
-SERVER_STATE(CLOSED, "closed", false, "")
+SERVER_STATE(DIAL, "login", false, TO(LOGIN))
+SERVER_STATE(LOGIN, "login", true, TO(DIAL) | TO(SETUP) | TO(IDLE))
+SERVER_STATE(SETUP, "login", true, TO(IDLE))
+SERVER_STATE(IDLE, "idle", true, TO(TEST) | TO(PREPARE) | TO(ACTIVE))
+SERVER_STATE(TEST, "tested", true, TO(IDLE))
+SERVER_STATE(PREPARE, "active", true, TO(ACTIVE) | TO(CLEAN) | TO(IDLE))
+SERVER_STATE(ACTIVE, "active", true, TO(PREPARE) | TO(DRAIN) | TO(CLEAN) | TO(IDLE))
+SERVER_STATE(DRAIN, "being_canceled", true, TO(CLEAN) | TO(IDLE))
+SERVER_STATE(CLEAN, "active", true, TO(DRAIN) | TO(IDLE))
+SERVER_STATE(CLOSED, "closed", false, 0)

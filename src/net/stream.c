@@ -470,3 +470,23 @@ bool stream_has_unread(const struct stream *s)
 		return true;
 	return s->fd >= 0 && ioctl(s->fd, FIONREAD, &n) == 0 && n > 0;
 }
+
+int stream_peek(const struct stream *s)
+{
+	unsigned char byte;
+
+	if (s->fd < 0 || stream_is_tls(s) || recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 1)
+		return -1;
+	return byte;
+}
+
+bool stream_local(const struct stream *s, struct addr *out)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+
+	if (s->phase == STREAM_P_CLOSED || s->fd < 0 || getsockname(s->fd, (struct sockaddr *)&ss, &len) < 0)
+		return false;
+	*out = addr_from_sockaddr((const struct sockaddr *)&ss, len);
+	return true;
+}

@@ -1,0 +1,46 @@
+/*
+ * dial: from an endpoint to an open stream, with TLS where the settings ask for
+ * it. Names are resolved off the loop, every address of a name is tried. The
+ * one way to a server, for pooled connections and for cancel requests.
+ */
+#ifndef PSBOUNCER_CONN_DIAL_H
+#define PSBOUNCER_CONN_DIAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "conn/conn.h"
+#include "net/resolve.h"
+
+struct endpoint;
+
+enum dial_phase { DIAL_RESOLVE, DIAL_CONNECT, DIAL_TLS_ASK, DIAL_HANDSHAKE, DIAL_DONE, DIAL_FAILED };
+
+/* ok: the stream is open and as secure as the settings want it. Otherwise why is a text; the stream is closed. */
+typedef void dial_done(struct conn *c, bool ok, const char *why);
+
+/* Embedded in what its owner keeps while it connects. Zero-initialise. */
+struct dial {
+	struct conn *c;
+	struct endpoint *endpoint; /* the owner holds it */
+	dial_done *done;
+	struct resolve_query *query;
+	struct addr addrs[RESOLVE_MAX_ADDRS];
+	size_t n, next;
+	enum dial_phase phase;
+	bool known;	/* nothing has to be looked up */
+	bool direct;	/* server_tls_sslnegotiation = direct */
+	bool want_tls;	/* this attempt asks for TLS */
+	char why[256];	/* of the last failure */
+};
+
+/* to (may be NULL): only this address. secure: TLS even where sslmode is allow. done never runs inside the call. */
+void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct addr *to, bool direct, bool secure, dial_done *done);
+/* The conn's event, raw bytes and interest are the dial's until it is done. */
+void dial_event(struct dial *d, enum stream_event what);
+size_t dial_raw(struct dial *d, const char *p, size_t n, size_t *need);
+bool dial_reads(const struct dial *d);
+/* Forgets it without a callback. */
+void dial_stop(struct dial *d);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * The console's commands and tables, a row each. From here come the parser,
+ * the rights, SHOW HELP and the console's part of the manual page.
+ *
+ * SHOW(ident, "NAME", "help")
+ *   ident  the table is show_<ident>
+ *   help   what its rows are; roff-safe
+ *
+ * COMMAND(ident, "WORD", RIGHTS, ARGS, "syntax", "help")
+ *   ident   the function is run_<ident>()
+ *   RIGHTS  STATS: anybody who is let in; ADMIN: admin_users
+ *   ARGS    NONE, DB (a name), MAYBE_DB, ID, MAYBE_WORD, TABLE (a name of SHOW), ASSIGN (name = value)
+ *   syntax  of the arguments
+ */
+SHOW(help, "HELP", "The commands, as a notice.")
+SHOW(config, "CONFIG", "All settings with their values and defaults, and whether they can be changed without a restart.")
+SHOW(databases, "DATABASES", "The databases with their host, their limits and whether they are paused or disabled.")
+SHOW(pools, "POOLS", "The pools, which are pairs of database and user: their clients and servers by state, and for how "
+	"long the first client in the queue has waited.")
+SHOW(clients, "CLIENTS", "Client connections that have logged in.")
+SHOW(servers, "SERVERS", "Server connections.")
+SHOW(users, "USERS", "The users with their limits.")
+SHOW(version, "VERSION", "The version.")
+SHOW(sockets, "SOCKETS", "All connections with the state of their buffers.")
+SHOW(active_sockets, "ACTIVE_SOCKETS", "The same for connections that are at work.")
+SHOW(lists, "LISTS", "How many there are of everything.")
+SHOW(mem, "MEM", "Memory by use.")
+SHOW(state, "STATE", "Whether all is paused.")
+SHOW(stats, "STATS", "Counters of each database since the start, and averages a second of the last stats_period. Times "
+	"are microseconds.")
+SHOW(stats_totals, "STATS_TOTALS", "The counters alone.")
+SHOW(stats_averages, "STATS_AVERAGES", "The averages alone.")
+SHOW(totals, "TOTALS", "Counters and averages over all databases.")
+
+COMMAND(show, "SHOW", STATS, TABLE, "name", "Shows a table. SELECT is the same word.")
+COMMAND(set, "SET", ADMIN, ASSIGN, "name = value",
+	"Gives a setting another value until the next RELOAD. TO may stand for the equals sign; a value with blanks stands in "
+	"single quotes.")
+COMMAND(reload, "RELOAD", ADMIN, NONE, "",
+	"Reads the configuration file and the files that it names again. If there is a fault in one of them nothing changes. "
+	"The log file is opened again in any case.")
+COMMAND(pause, "PAUSE", ADMIN, MAYBE_DB, "[db]",
+	"Gives no server to clients any more, of one database or of all, waits until the ones that are in use have come "
+	"free, and closes them. It answers when that is done. Cancelling the command resumes.")
+COMMAND(resume, "RESUME", ADMIN, MAYBE_DB, "[db]", "Undoes PAUSE or KILL.")
+COMMAND(disable, "DISABLE", ADMIN, DB, "db", "Refuses new clients of a database.")
+COMMAND(enable, "ENABLE", ADMIN, DB, "db", "Allows them again.")
+COMMAND(reconnect, "RECONNECT", ADMIN, MAYBE_DB, "[db]",
+	"Closes each server connection as soon as it is free; new ones take their place when they are needed.")
+COMMAND(wait_close, "WAIT_CLOSE", ADMIN, MAYBE_DB, "[db]",
+	"Answers when the server connections that RECONNECT or a RELOAD has marked are closed.")
+COMMAND(kill, "KILL", ADMIN, MAYBE_DB, "[db]",
+	"Closes all clients and servers, of one database or of all, at once. New clients wait for RESUME.")
+COMMAND(kill_client, "KILL_CLIENT", ADMIN, ID, "id", "Closes the client with this id of SHOW CLIENTS.")
+COMMAND(shutdown, "SHUTDOWN", ADMIN, MAYBE_WORD, "[WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]",
+	"Ends the program at once; or when all servers have come free, while nobody gets one any more; or when all clients "
+	"have gone, while no new ones are let in. The unix socket stays open for the console while it waits.")

@@ -1,0 +1,6 @@
+/*
+ * Requests that the pooler refuses itself, in the middle of a batch or alone.
+ * REFUSAL(NAME, code, text, hint)
+ */
+REFUSAL(NAMED_STATEMENT, "0A000", "named prepared statements are not supported in this pool mode",
+	"Use pool_mode=session, or unnamed statements (simple or extended protocol without server-side prepare).")

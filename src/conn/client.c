@@ -1,0 +1,626 @@
+/*
+ * client.c: see conn/client.h. States, deadlines, and the beginning and end of
+ * the link to a server.
+ */
+#include "conn/client.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "conn/cancel.h"
+#include "conn/client_priv.h"
+#include "conn/console_ops.h"
+#include "conn/ownq.h"
+#include "conn/relay.h"
+#include "conn/server.h"
+#include "pool/vars.h"
+#include "proto/msgw.h"
+#include "proto/wire.h"
+
+#define TO(name) (UINT32_C(1) << CS_##name)
+const char *const client_state_text[CS_COUNT] = {
+#define CLIENT_STATE(name, text, reads, next) [CS_##name] = text,
+#include "tbl/client_states.h"
+#undef CLIENT_STATE
+};
+const uint32_t client_state_next[CS_COUNT] = {
+#define CLIENT_STATE(name, text, reads, next) [CS_##name] = next,
+#include "tbl/client_states.h"
+#undef CLIENT_STATE
+};
+static const bool client_state_reads[CS_COUNT] = {
+#define CLIENT_STATE(name, text, reads, next) [CS_##name] = reads,
+#include "tbl/client_states.h"
+#undef CLIENT_STATE
+};
+static const char *const client_state_names[CS_COUNT] = {
+#define CLIENT_STATE(name, text, reads, next) [CS_##name] = #name,
+#include "tbl/client_states.h"
+#undef CLIENT_STATE
+};
+
+const struct settings *client_settings(const struct client *cl)
+{
+	return &cl->c.pooler->registry.config->set;
+}
+
+void client_goto(struct client *cl, enum client_state to)
+{
+	assert(to == CS_CLOSED || (client_state_next[cl->c.state] & (UINT32_C(1) << to)));
+	if (log_wants(LL_NOISE))
+		conn_log(&cl->c, LL_NOISE, "%s -> %s", client_state_names[cl->c.state], client_state_names[to]);
+	cl->c.state = (uint8_t)to;
+	if (to != CS_CLOSED)
+		conn_settle(&cl->c);
+}
+
+/* ---- deadlines --------------------------------------------------------------- */
+
+/* Is it inside a transaction and has sent nothing that is not answered? */
+static bool client_is_idle_in_xact(const struct client *cl)
+{
+	return cl->c.state == CS_ACTIVE && !cl->query_us && (cl->status == 'T' || cl->status == 'E');
+}
+
+static int64_t sooner(int64_t a, int64_t since_us, int64_t limit_us)
+{
+	int64_t b = limit_us ? since_us + limit_us : 0;
+
+	return !a || (b && b < a) ? b : a;
+}
+
+static int64_t client_wait_due(const struct client *cl)
+{
+	int64_t notify = cl->notified ? 0 : client_settings(cl)->query_wait_notify;
+
+	return sooner(sooner(0, cl->ask.since_us, cl->limits.wait_us), cl->ask.since_us, notify);
+}
+
+/* In session mode a client that has its server is idle between its transactions all the same. */
+static int64_t client_active_due(const struct client *cl)
+{
+	int64_t due = 0;
+
+	if (cl->xact_us)
+		due = sooner(due, cl->xact_us, cl->limits.xact_us);
+	if (cl->query_us)
+		return sooner(due, cl->query_us, cl->limits.query_us);
+	if (client_is_idle_in_xact(cl))
+		return sooner(due, cl->idle_us, cl->limits.xact_idle_us);
+	return sooner(due, cl->idle_us, cl->limits.idle_us);
+}
+
+static int64_t client_due(const struct conn *c)
+{
+	const struct client *cl = (const struct client *)(const void *)c;
+
+	switch ((enum client_state)c->state) {
+	case CS_STARTUP:
+	case CS_HANDSHAKE:
+	case CS_AUTH:
+	case CS_GREETING:
+		return sooner(0, c->connected_us, client_settings(cl)->client_login_timeout);
+	case CS_IDLE:
+		return sooner(0, cl->idle_us, cl->limits.idle_us);
+	case CS_WAITING:
+		return client_wait_due(cl);
+	case CS_PREPARING:
+	case CS_ACTIVE:
+		return client_active_due(cl);
+	case CS_CANCEL:
+		return c->connected_us + 60 * USEC;
+	case CS_CONSOLE:
+	case CS_CONSOLE_WAIT:
+	case CS_CLOSED:
+	case CS_COUNT:
+		return 0;
+	}
+	return 0;
+}
+
+static bool passed(int64_t since_us, int64_t limit_us)
+{
+	return limit_us && since_us && since_us + limit_us <= clock_us();
+}
+
+static void client_wait_deadline(struct client *cl)
+{
+	struct msgw_error e = { .severity = "NOTICE", .code = "00000",
+				.message = "No server connection available in postgres backend, client being queued" };
+
+	if (passed(cl->ask.since_us, cl->limits.wait_us)) {
+		conn_close(&cl->c, CLOSE_WAIT_TIMEOUT, NULL);
+	} else {
+		cl->notified = true;
+		msgw_notice(relay_out(&cl->c), &e);
+	}
+}
+
+static void client_active_deadline(struct client *cl)
+{
+	if (cl->query_us && passed(cl->query_us, cl->limits.query_us))
+		conn_close(&cl->c, CLOSE_QUERY_TIMEOUT, NULL);
+	else if (passed(cl->xact_us, cl->limits.xact_us))
+		conn_close(&cl->c, CLOSE_XACT_TIMEOUT, NULL);
+	else if (client_is_idle_in_xact(cl))
+		conn_close(&cl->c, CLOSE_IDLE_XACT_TIMEOUT, NULL);
+	else
+		conn_close(&cl->c, CLOSE_IDLE_TIMEOUT, NULL);
+}
+
+static void client_deadline(struct conn *c)
+{
+	struct client *cl = conn_client(c);
+
+	switch ((enum client_state)c->state) {
+	case CS_STARTUP:
+	case CS_HANDSHAKE:
+	case CS_AUTH:
+	case CS_GREETING:
+		conn_close(c, CLOSE_LOGIN_TIMEOUT, NULL);
+		return;
+	case CS_IDLE:
+		conn_close(c, CLOSE_IDLE_TIMEOUT, NULL);
+		return;
+	case CS_WAITING:
+		client_wait_deadline(cl);
+		return;
+	case CS_PREPARING:
+	case CS_ACTIVE:
+		client_active_deadline(cl);
+		return;
+	case CS_CANCEL:
+		conn_close(c, CLOSE_CANCEL_DONE, NULL);
+		return;
+	case CS_CONSOLE:
+	case CS_CONSOLE_WAIT:
+	case CS_CLOSED:
+	case CS_COUNT:
+		return;
+	}
+}
+
+/* ---- what the relay asks -------------------------------------------------------- */
+
+static bool client_reads(const struct conn *c)
+{
+	return client_state_reads[c->state];
+}
+
+static bool client_is_raw(const struct conn *c)
+{
+	return c->state == CS_STARTUP;
+}
+
+static enum verdict client_message(struct conn *c, const struct msg *m, uint32_t *arg)
+{
+	struct client *cl = conn_client(c);
+	struct pooler *p = c->pooler;
+
+	if (m->type == MSG_TERMINATE) {
+		conn_close(c, CLOSE_TERMINATE, NULL);
+		return V_CLOSED;
+	}
+	if (c->state == CS_CONSOLE)
+		return p->console->message(cl, m, arg, p->console_ctx);
+	if (c->state == CS_AUTH)
+		return client_login_message(cl, m);
+	return client_query_message(cl, m);
+}
+
+static void client_gone(struct conn *c, bool broken)
+{
+	struct client *cl = conn_client(c);
+
+	if (broken)
+		conn_close(c, CLOSE_CLIENT_BROKEN, NULL);
+	else if (c->state == CS_STARTUP && !cl->login && !buf_len(&c->in))
+		conn_close(c, CLOSE_PROBE, NULL);
+	else
+		conn_close(c, CLOSE_CLIENT_GONE, NULL);
+}
+
+/* Is the last whole message of what it sent a Terminate? Then its requests before that are to be run. */
+static bool client_said_goodbye(const struct client *cl)
+{
+	const struct conn *c = &cl->c;
+	size_t at = c->left, n = buf_len(&c->in), need;
+	struct msg m;
+
+	while (at + WIRE_HEADER <= n) {
+		if (wire_scan(WIRE_CLIENT, buf_head(&c->in) + at, n - at, &m, &need) != WIRE_OK)
+			return false;
+		if (m.type == MSG_TERMINATE)
+			return true;
+		at += (size_t)WIRE_HEADER + m.len;
+	}
+	return false;
+}
+
+static void client_hangup(struct conn *c)
+{
+	struct client *cl = conn_client(c);
+
+	if (!client_said_goodbye(cl))
+		conn_close(c, CLOSE_CLIENT_GONE, NULL);
+	else
+		relay_resume(c);
+}
+
+static void client_event(struct conn *c, enum stream_event what)
+{
+	char text[200];
+
+	if (what == STREAM_SECURED) {
+		client_goto(conn_client(c), CS_STARTUP);
+	} else if (what == STREAM_FAILED) {
+		conn_close(c, CLOSE_TLS_FAILED, stream_error(&c->stream, text, sizeof(text)));
+	}
+}
+
+static void client_names(const struct conn *c, const char **db, const char **user)
+{
+	const struct client *cl = (const struct client *)(const void *)c;
+
+	*db = client_database_name(cl);
+	*user = client_user_name(cl);
+}
+
+const char *client_user_name(const struct client *cl)
+{
+	return cl->user ? cl->user->name : cl->login ? client_login_user(cl) : "(nouser)";
+}
+
+const char *client_database_name(const struct client *cl)
+{
+	if (cl->console)
+		return "pgbouncer";
+	return cl->db ? cl->db->name : cl->login ? client_login_database(cl) : "(nodb)";
+}
+
+const char *client_application_name(const struct client *cl)
+{
+	const char *name = cl->own ? vars_get(cl->own, "application_name") : NULL;
+
+	return name ? name : "";
+}
+
+/* ---- the end ---------------------------------------------------------------------- */
+
+/* The SQLSTATE of a failing server is passed on. */
+static const char *client_close_code(const struct client *cl)
+{
+	const struct pool *p = cl->ask.pool;
+
+	if (cl->c.why == CLOSE_SERVER_LOGIN_FAILED && p && p->failure.code[0])
+		return p->failure.code;
+	return close_rows[cl->c.why].code;
+}
+
+static void client_last_words(struct client *cl, const char *text)
+{
+	const struct close_row *row = &close_rows[cl->c.why];
+	struct msgw_error e = { .severity = row->severity, .code = client_close_code(cl), .message = text, .hint = row->hint };
+
+	if (!row->severity || cl->c.state == CS_HANDSHAKE || cl->c.state == CS_CANCEL || !relay_at_boundary(&cl->c))
+		return;
+	if (client_settings(cl)->log_pooler_errors)
+		conn_log(&cl->c, LL_WARNING, "pooler error: %s", text);
+	msgw_error(relay_out(&cl->c), &e);
+}
+
+static void client_log_end(struct client *cl, const char *text)
+{
+	long age = (long)((clock_us() - cl->c.connected_us) / USEC);
+
+	if (cl->c.why == CLOSE_PROBE)
+		conn_log(&cl->c, LL_DEBUG, "%s", text);
+	else if (client_settings(cl)->log_disconnections)
+		conn_log(&cl->c, LL_LOG, "closing because: %s (age=%ld s)", text, age);
+}
+
+/* Gives back all that it holds of the pools: its request, its places under the limits, its database and user. */
+static void client_leave_registry(struct client *cl)
+{
+	struct registry *r = &cl->c.pooler->registry;
+
+	if (cl->ask.pool) {
+		pool_withdraw(&cl->ask);
+		pool_leave(&cl->ask);
+		cl->ask.pool = NULL;
+	}
+	if (cl->counted_db)
+		pool_limit_give(r, LIMIT_DB_CLIENTS, cl->db);
+	if (cl->counted_user)
+		pool_limit_give(r, LIMIT_USER_CLIENTS, cl->user);
+	if (cl->counted)
+		pool_limit_give(r, LIMIT_CLIENTS, NULL);
+	cl->counted = cl->counted_db = cl->counted_user = false;
+	cl->c.stats = NULL;
+	if (cl->db)
+		database_drop(cl->db);
+	if (cl->user)
+		user_drop(cl->user);
+	cl->db = NULL;
+	cl->user = NULL;
+}
+
+static bool client_wants_cancel(const struct client *cl)
+{
+	const struct config_database *conf = cl->db ? cl->db->conf : NULL;
+
+	return cl->c.why != CLOSE_TERMINATE &&
+	       param_effective(PARAM_cancel_on_client_disconnect, NULL, conf ? &conf->over : NULL, client_settings(cl));
+}
+
+static void client_closing(struct conn *c, const char *text)
+{
+	struct client *cl = conn_client(c);
+	struct server *s = client_server(cl);
+	bool cancel = client_wants_cancel(cl);
+
+	client_log_end(cl, text);
+	client_last_words(cl, text);
+	relay_last_words(c);
+	if (s) {
+		cl->ask.pool->linked--;
+		conn_unlink(c);
+	}
+	if (cl->console) {
+		c->pooler->console->close(cl, c->pooler->console_ctx);
+		cl->console = NULL;
+	}
+	cancel_forget_client(cl);
+	cancel_key_drop(cl);
+	client_login_free(cl);
+	client_goto(cl, CS_CLOSED);
+	client_leave_registry(cl);
+	if (s)
+		server_client_left(s, cancel);
+}
+
+static void client_reap(struct conn *c)
+{
+	struct client *cl = conn_client(c);
+
+	buf_wipe(&c->in);
+	buf_free(&c->out);
+	vars_unref(&cl->startup);
+	vars_unref(&cl->own);
+	vars_unref(&cl->told);
+	xfree(MEM_CLIENT, cl);
+}
+
+static void client_resumed(struct conn *c)
+{
+	struct client *cl = conn_client(c);
+	char text[400];
+
+	if (!cl->refused)
+		return;
+	snprintf(text, sizeof(text), "server login has been failing, cached error: %s (server_login_retry)",
+		 cl->ask.pool->failure.text ? cl->ask.pool->failure.text : "connect failed");
+	conn_close(c, CLOSE_SERVER_LOGIN_FAILED, text);
+}
+
+static const struct conn_ops client_ops = {
+	.message = client_message,
+	.raw = client_login_raw,
+	.gone = client_gone,
+	.event = client_event,
+	.due = client_due,
+	.deadline = client_deadline,
+	.reads = client_reads,
+	.is_raw = client_is_raw,
+	.fresh = client_login_fresh,
+	.hangup = client_hangup,
+	.resumed = client_resumed,
+	.closing = client_closing,
+	.reap = client_reap,
+	.names = client_names,
+};
+
+static struct client *client_make(struct pooler *p, const struct addr *remote)
+{
+	struct client *cl = xcalloc(MEM_CLIENT, 1, sizeof(*cl));
+
+	conn_init(&cl->c, p, SIDE_CLIENT, &client_ops);
+	cl->c.remote = *remote;
+	cl->c.state = CS_STARTUP;
+	cl->status = 'I';
+	return cl;
+}
+
+struct client *client_new(struct pooler *p, int fd, const struct addr *remote)
+{
+	struct client *cl = client_make(p, remote);
+
+	stream_init(&cl->c.stream, &p->loop, fd, conn_event, &cl->c);
+	conn_settle(&cl->c);
+	return cl;
+}
+
+struct client *client_new_ops(struct pooler *p, const struct stream_ops *ops, void *under, const struct addr *remote)
+{
+	struct client *cl = client_make(p, remote);
+
+	stream_init_ops(&cl->c.stream, &p->loop, ops, under, conn_event, &cl->c);
+	conn_settle(&cl->c);
+	return cl;
+}
+
+void client_configure(struct client *cl)
+{
+	const struct overrides *user = cl->user && cl->user->conf ? &cl->user->conf->over : NULL;
+	const struct overrides *db = cl->db && cl->db->conf ? &cl->db->conf->over : NULL;
+	const struct settings *set = client_settings(cl);
+
+	cl->limits.idle_us = param_effective(PARAM_client_idle_timeout, user, db, set);
+	cl->limits.xact_idle_us = param_effective(PARAM_idle_transaction_timeout, user, db, set);
+	cl->limits.xact_us = param_effective(PARAM_transaction_timeout, user, db, set);
+	cl->limits.query_us = param_effective(PARAM_query_timeout, user, db, set);
+	cl->limits.wait_us = param_effective(PARAM_query_wait_timeout, user, db, set);
+	if (!conn_is_closed(&cl->c))
+		conn_settle(&cl->c);
+}
+
+/* ---- from pool and server --------------------------------------------------------- */
+
+void client_granted(struct client *cl, struct server *s)
+{
+	client_link(cl, s);
+	relay_resume(&cl->c);
+}
+
+void client_greeted(struct client *cl)
+{
+	client_login_welcome(cl);
+	relay_resume(&cl->c);
+}
+
+/* The pool is in the middle of its rounds: the client is closed when they are over. */
+void client_ask_failed(struct client *cl)
+{
+	cl->refused = true;
+	relay_resume(&cl->c);
+}
+
+void client_unlink(struct client *cl)
+{
+	conn_unlink(&cl->c);
+	cl->ask.pool->linked--;
+	client_goto(cl, CS_IDLE);
+}
+
+void client_server_lost(struct client *cl, enum close_why why, const char *detail, bool said)
+{
+	cl->ask.pool->linked--;
+	if (cl->c.state == CS_PREPARING && !said) {
+		/* Nothing of its request was sent: it asks for another one. */
+		client_goto(cl, CS_IDLE);
+		relay_resume(&cl->c);
+	} else if (said) {
+		conn_close(&cl->c, CLOSE_SERVER_SAID, NULL);
+	} else if (close_rows[why].severity) {
+		conn_close(&cl->c, why, detail);
+	} else {
+		conn_close(&cl->c, CLOSE_SERVER_CRASHED, NULL);
+	}
+}
+
+/* What the server made of the values that were set is what the client has from now on: utc is UTC. */
+static void client_take_spelling(struct client *cl, const struct vars *now)
+{
+	struct vars *before = vars_ref(cl->own);
+
+	for (size_t i = 0; i < vars_count(before); i++) {
+		const char *value = vars_get(now, vars_name(before, i));
+
+		if (value && strcmp(value, vars_value(before, i)) != 0)
+			vars_put(&cl->own, vars_name(before, i), value);
+	}
+	vars_unref(&before);
+}
+
+void client_prepared(struct client *cl, const struct ownq_result *r)
+{
+	struct server *s = client_server(cl);
+	char code[6], text[300];
+
+	vars_unref(&s->given);
+	s->given = vars_ref(s->vars);
+	cl->unsettled = false;
+	if (r->ok && r->status == 'I') {
+		client_take_spelling(cl, s->vars);
+		client_goto(cl, CS_ACTIVE);
+		relay_resume(&cl->c);
+		return;
+	}
+	snprintf(code, sizeof(code), "%s", r->ok ? "25P02" : r->code);
+	snprintf(text, sizeof(text), "%s", r->ok ? "the parameters left a transaction open" : r->text);
+	client_unlink(cl);
+	conn_close(&s->c, CLOSE_SERVER_PARAMETERS, text);
+	client_refuse_pending(cl, code, text, NULL);
+}
+
+void client_note_vars(struct client *cl, struct server *s)
+{
+	struct vars *visible;
+	const char *name, *from, *to;
+	size_t i = 0, j = 0;
+
+	while (vars_diff(s->given, s->vars, &i, &j, &name, &from, &to)) {
+		const char *login = vars_get(s->at_login, name);
+
+		if (!to || var_kind(name) == VAR_FIXED)
+			continue;
+		if (cl->reset_seen && login && !strcmp(login, to))
+			to = vars_get(cl->startup, name);
+		vars_put(&cl->own, name, to);
+	}
+	cl->reset_seen = false;
+	vars_unref(&s->given);
+	s->given = vars_ref(s->vars);
+	visible = vars_overlay(s->vars, cl->own);
+	cl->unsettled = visible != s->vars;
+	i = j = 0;
+	while (vars_diff(cl->told, visible, &i, &j, &name, &from, &to))
+		if (to)
+			msgw_parameter_status(relay_out(&cl->c), name, to);
+	vars_unref(&cl->told);
+	cl->told = visible;
+}
+
+/* ---- refusals and cancel ------------------------------------------------------------- */
+
+void client_refuse(struct client *cl, const char *code, const char *text, const char *hint, bool simple)
+{
+	struct msgw_error e = { .severity = "ERROR", .code = code, .message = text, .hint = hint };
+
+	if (client_settings(cl)->log_pooler_errors)
+		conn_log(&cl->c, LL_WARNING, "pooler error: %s", text);
+	msgw_error(relay_out(&cl->c), &e);
+	if (simple)
+		msgw_ready(relay_out(&cl->c), 'I');
+	else
+		cl->skipping = true;
+}
+
+/* The request that waits in c->in is answered with an error instead of being sent. */
+void client_refuse_pending(struct client *cl, const char *code, const char *text, const char *hint)
+{
+	struct conn *c = &cl->c;
+	const uint8_t *p = (const uint8_t *)buf_head(&c->in);
+	bool simple;
+
+	assert(buf_len(&c->in) >= WIRE_HEADER && !c->left);
+	simple = p[0] == MSG_QUERY || p[0] == MSG_FUNCTION_CALL;
+	client_refuse(cl, code, text, hint, simple);
+	if (simple) {
+		c->left = 1 + ((uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 | p[4]);
+		c->skip = true;
+	}
+	c->need = 0;
+	relay_resume(c);
+}
+
+void client_cancel(struct client *cl, struct client *by)
+{
+	struct server *s = client_server(cl);
+	struct pooler *p = cl->c.pooler;
+
+	if (s && !ring_is_idle(&s->ring)) {
+		cancel_send(s, by);
+		return;
+	}
+	if (cl->c.state == CS_WAITING) {
+		pool_withdraw(&cl->ask);
+		client_goto(cl, CS_IDLE);
+		client_refuse_pending(cl, "57014", "canceling statement due to user request", NULL);
+	} else if (cl->c.state == CS_CONSOLE_WAIT) {
+		p->console->cancel(cl, p->console_ctx);
+	}
+	conn_close(&by->c, CLOSE_CANCEL_DONE, NULL);
+}

@@ -1,0 +1,643 @@
+/*
+ * client_login.c: from the first byte of a client to its ReadyForQuery: TLS,
+ * the startup packet, authentication, the choice of database and pool, the
+ * welcome (PostgreSQL manual, 55.2.1). Nothing about a user or a database is
+ * told before a password was right.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "auth/scram.h"
+#include "auth/secret.h"
+#include "base/mem.h"
+#include "conf/authfile.h"
+#include "conn/cancel.h"
+#include "conn/client_priv.h"
+#include "conn/console_ops.h"
+#include "conn/relay.h"
+#include "conn/server.h"
+#include "net/tls.h"
+#include "pool/vars.h"
+#include "proto/msgw.h"
+#include "proto/wire.h"
+
+enum method { METHOD_NONE, METHOD_PLAIN, METHOD_MD5, METHOD_SCRAM };
+
+/* While a client logs in; its secrets are wiped with it. */
+struct login {
+	char *packet; /* the startup packet's parameters, and where they are */
+	struct startup st;
+	const char *user, *database;
+	enum method method;
+	uint8_t salt[4];
+	struct scram_server *scram;
+	bool asked_tls, asked_gss;
+	bool sasl_begun; /* SASLInitialResponse has come */
+	bool console; /* the virtual database */
+	bool known;   /* the user is in auth_file */
+};
+
+static enum verdict login_over(struct client *cl)
+{
+	return conn_is_closed(&cl->c) ? V_CLOSED : V_DROP;
+}
+
+static struct login *login_get(struct client *cl)
+{
+	if (!cl->login) {
+		cl->login = xcalloc(MEM_LOGIN, 1, sizeof(*cl->login));
+		cl->c.pooler->n_logins++;
+	}
+	return cl->login;
+}
+
+void client_login_free(struct client *cl)
+{
+	struct login *l = cl->login;
+
+	if (!l)
+		return;
+	xfree(MEM_LOGIN, l->packet);
+	scram_server_free(&l->scram);
+	mem_wipe(l, sizeof(*l));
+	xfree(MEM_LOGIN, l);
+	cl->login = NULL;
+	cl->c.pooler->n_logins--;
+}
+
+const char *client_login_user(const struct client *cl)
+{
+	return cl->login->user ? cl->login->user : "(nouser)";
+}
+
+const char *client_login_database(const struct client *cl)
+{
+	return cl->login->database ? cl->login->database : "(nodb)";
+}
+
+/* ---- TLS ------------------------------------------------------------------------- */
+
+static bool login_offers_tls(const struct client *cl)
+{
+	return cl->c.pooler->client_tls && cl->c.remote.family != AF_UNIX && !stream_is_tls(&cl->c.stream);
+}
+
+static void login_start_tls(struct client *cl, bool direct)
+{
+	client_goto(cl, CS_HANDSHAKE);
+	if (!tls_accept(&cl->c.stream, cl->c.pooler->client_tls, direct))
+		conn_close(&cl->c, CLOSE_CLEAR_BEFORE_TLS, NULL);
+}
+
+/* Direct negotiation: the first byte is a TLS record's (0x16), and stays in the socket for the handshake. */
+bool client_login_fresh(struct conn *c)
+{
+	struct client *cl = conn_client(c);
+
+	if (!login_offers_tls(cl) || stream_peek(&c->stream) != 0x16)
+		return true;
+	login_start_tls(cl, true);
+	return false;
+}
+
+/* The one byte that answers an SSLRequest or a GSSENCRequest. It goes out now: TLS may follow on the same socket. */
+static void login_answer_byte(struct client *cl, char answer)
+{
+	buf_append(relay_out(&cl->c), &answer, 1);
+	relay_flush(&cl->c);
+}
+
+static void login_on_ssl_request(struct client *cl, size_t behind)
+{
+	struct login *l = login_get(cl);
+
+	if (l->asked_tls || stream_is_tls(&cl->c.stream)) {
+		conn_close(&cl->c, CLOSE_STARTUP, "a second SSLRequest");
+		return;
+	}
+	l->asked_tls = true;
+	if (!login_offers_tls(cl)) {
+		login_answer_byte(cl, 'N');
+		return;
+	}
+	if (behind) { /* what came in the clear behind the request was not sent by who will speak inside */
+		conn_close(&cl->c, CLOSE_CLEAR_BEFORE_TLS, NULL);
+		return;
+	}
+	login_answer_byte(cl, 'S');
+	if (conn_is_closed(&cl->c))
+		return;
+	if (buf_len(&cl->c.out))
+		conn_close(&cl->c, CLOSE_TLS_FAILED, "no room for one byte");
+	else
+		login_start_tls(cl, false);
+}
+
+/* ---- the pool, the database, the welcome --------------------------------------------- */
+
+/* Its values of the startup packet go to startup; the first one that is not to be had is told. */
+struct login_params {
+	struct client *cl;
+	const char *bad;
+};
+
+static bool login_is_tracked(const struct client *cl, const char *name)
+{
+	static const char *const always[] = { "client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings", "application_name" };
+
+	for (size_t i = 0; i < sizeof(always) / sizeof(*always); i++)
+		if (!strcasecmp(always[i], name))
+			return true;
+	if (config_list_has(client_settings(cl)->track_extra_parameters, name))
+		return true;
+	return cl->db && cl->db->greeting && vars_get(cl->db->greeting, name) && var_kind(name) != VAR_FIXED;
+}
+
+static bool login_set_param(const char *name, const char *value, void *arg)
+{
+	struct login_params *p = arg;
+	const struct settings *set = client_settings(p->cl);
+
+	if (login_is_tracked(p->cl, name)) {
+		vars_put(&p->cl->startup, name, value);
+		return true;
+	}
+	if (!strcasecmp(name, "extra_float_digits") || config_list_has(set->ignore_startup_parameters, name))
+		return true;
+	p->bad = name;
+	return false;
+}
+
+static bool login_take_params(struct client *cl)
+{
+	const struct settings *set = client_settings(cl);
+	struct login_params p = { .cl = cl };
+	const char *name, *value, *fault;
+	char text[300];
+	size_t at = 0;
+
+	while (startup_next(&cl->login->st, &at, &name, &value)) {
+		if (!strcmp(name, "user") || !strcmp(name, "database") || !strcmp(name, "replication") || !strncmp(name, "_pq_.", 5))
+			continue;
+		if (!strcmp(name, "options")) {
+			if (config_list_has(set->ignore_startup_parameters, "options"))
+				continue;
+			fault = startup_options(value, login_set_param, &p);
+			if (!fault)
+				continue;
+			if (p.bad)
+				snprintf(text, sizeof(text), "unsupported startup parameter in options: %s", p.bad);
+			conn_close(&cl->c, CLOSE_STARTUP_OPTIONS, p.bad ? text : fault);
+			return false;
+		}
+		if (!login_set_param(name, value, &p)) {
+			snprintf(text, sizeof(text), "unsupported startup parameter: %s", name);
+			conn_close(&cl->c, CLOSE_STARTUP_PARAMETER, text);
+			return false;
+		}
+	}
+	return true;
+}
+
+static void login_add_host(struct client *cl)
+{
+	const char *name = vars_get(cl->startup, "application_name");
+	char text[200], addr[ADDR_TEXT];
+
+	if (!client_settings(cl)->application_name_add_host)
+		return;
+	snprintf(text, sizeof(text), "%.100s%s%s", name ? name : "", name && *name ? " - " : "", addr_text(&cl->c.remote, addr));
+	vars_put(&cl->startup, "application_name", text);
+}
+
+void client_login_welcome(struct client *cl)
+{
+	struct buf *out = relay_out(&cl->c);
+
+	cl->told = vars_overlay(cl->db->greeting, cl->own);
+	msgw_auth_ok(out);
+	for (size_t i = 0; i < vars_count(cl->told); i++)
+		msgw_parameter_status(out, vars_name(cl->told, i), vars_value(cl->told, i));
+	cancel_key_give(cl);
+	msgw_backend_key(out, cl->key, sizeof(cl->key));
+	msgw_ready(out, 'I');
+	cl->idle_us = clock_us();
+	cl->db->stats.now.logins++;
+	client_login_free(cl);
+	client_goto(cl, CS_IDLE);
+}
+
+static void login_log(struct client *cl)
+{
+	char tls[100];
+
+	if (!client_settings(cl)->log_connections)
+		return;
+	tls_describe(&cl->c.stream, tls, sizeof(tls));
+	conn_log(&cl->c, LL_LOG, "login attempt: db=%s user=%s tls=%s", cl->login->database, cl->login->user, tls[0] ? tls : "no");
+}
+
+/* The client is who it says. It may have a place of its database and its user, if there is one. */
+static bool login_take_places(struct client *cl)
+{
+	struct registry *r = &cl->c.pooler->registry;
+	bool admin = config_list_has(client_settings(cl)->admin_users, cl->login->user);
+
+	if (admin)
+		pool_limit_force(r, LIMIT_DB_CLIENTS, cl->db);
+	else if (!pool_limit_take(r, LIMIT_DB_CLIENTS, cl->db)) {
+		conn_close(&cl->c, CLOSE_MAX_DB_CLIENTS, NULL);
+		return false;
+	}
+	cl->counted_db = true;
+	if (admin)
+		pool_limit_force(r, LIMIT_USER_CLIENTS, cl->user);
+	else if (!pool_limit_take(r, LIMIT_USER_CLIENTS, cl->user)) {
+		conn_close(&cl->c, CLOSE_MAX_USER_CLIENTS, NULL);
+		return false;
+	}
+	cl->counted_user = true;
+	return true;
+}
+
+static bool login_choose_database(struct client *cl)
+{
+	struct pooler *p = cl->c.pooler;
+	struct database *db = registry_database(&p->registry, cl->login->database);
+	char text[300];
+
+	if (!db || !db->conf) {
+		snprintf(text, sizeof(text), "no such database: %s", cl->login->database);
+		conn_close(&cl->c, CLOSE_NO_SUCH_DATABASE, text);
+		return false;
+	}
+	if (db->disabled) {
+		snprintf(text, sizeof(text), "database \"%s\" is disabled", db->name);
+		conn_close(&cl->c, CLOSE_DISABLED, text);
+		return false;
+	}
+	cl->db = db;
+	database_hold(db);
+	return true;
+}
+
+static void login_enter(struct client *cl)
+{
+	struct pooler *p = cl->c.pooler;
+	struct user *pool_user;
+
+	if (!login_choose_database(cl))
+		return;
+	cl->user = registry_user(&p->registry, cl->login->user);
+	user_hold(cl->user);
+	cl->startup = vars_empty(p->registry.vars);
+	if (!login_take_places(cl) || !login_take_params(cl))
+		return;
+	login_add_host(cl);
+	cl->own = vars_ref(cl->startup);
+	pool_user = cl->db->conf->user ? registry_user(&p->registry, cl->db->conf->user) : cl->user;
+	pool_enter(pool_get(&p->registry, cl->db, pool_user), &cl->ask);
+	cl->c.stats = &cl->db->stats.now;
+	client_configure(cl);
+	if (cl->db->greeting) {
+		client_login_welcome(cl);
+		return;
+	}
+	if (pool_ask(&cl->ask, ASK_GREETING))
+		assert(!"a greeting takes no slot");
+	client_goto(cl, CS_GREETING);
+}
+
+static void login_enter_console(struct client *cl, bool anybody)
+{
+	const struct settings *set = client_settings(cl);
+	struct pooler *p = cl->c.pooler;
+
+	cl->is_admin = cl->is_admin || config_list_has(set->admin_users, cl->login->user);
+	cl->is_stats = cl->is_admin || config_list_has(set->stats_users, cl->login->user) || anybody;
+	if (!cl->is_stats || !p->console) {
+		conn_close(&cl->c, CLOSE_NOT_ALLOWED, NULL);
+		return;
+	}
+	cl->user = registry_user(&p->registry, cl->login->user);
+	user_hold(cl->user);
+	cl->startup = vars_empty(p->registry.vars);
+	cl->own = vars_ref(cl->startup);
+	cl->told = vars_ref(cl->startup);
+	if (cl->counted) { /* an administrator can always come in */
+		pool_limit_give(&p->registry, LIMIT_CLIENTS, NULL);
+		cl->counted = false;
+	}
+	client_goto(cl, CS_CONSOLE);
+	msgw_auth_ok(relay_out(&cl->c));
+	cancel_key_give(cl);
+	p->console->open(cl, p->console_ctx);
+	client_login_free(cl);
+}
+
+static void login_authenticated(struct client *cl)
+{
+	if (cl->login->console)
+		login_enter_console(cl, client_settings(cl)->auth_type == AUTH_ANY);
+	else
+		login_enter(cl);
+}
+
+/* ---- authentication ---------------------------------------------------------------------- */
+
+static const char *login_secret(const struct client *cl)
+{
+	const struct auth_entry *e = config_auth_find(cl->c.pooler->registry.config, cl->login->user);
+
+	return e ? e->secret : NULL;
+}
+
+static void login_failed(struct client *cl, enum close_why why, const char *reason)
+{
+	if (reason)
+		conn_log(&cl->c, LL_DEBUG, "login refused: %s", reason);
+	conn_close(&cl->c, why, NULL);
+}
+
+static void login_start_scram(struct client *cl)
+{
+	struct login *l = cl->login;
+	struct scram_binding b = { .len = 0 };
+	struct scram_verifier v;
+	struct user *u = registry_user(&cl->c.pooler->registry, l->user);
+	const char *mechanisms[] = { SCRAM_PLUS_NAME, SCRAM_NAME };
+
+	b.len = tls_server_end_point(&cl->c.stream, b.data);
+	user_hold(u);
+	if (!l->known || !scram_verifier_of(login_secret(cl), &u->scram, &v))
+		scram_mock_verifier(cl->c.pooler->mock_key, l->user, &v);
+	user_drop(u);
+	l->method = METHOD_SCRAM;
+	l->scram = scram_server_new(&v, &b);
+	mem_wipe(&v, sizeof(v));
+	msgw_auth_sasl(relay_out(&cl->c), mechanisms + (b.len ? 0 : 1), b.len ? 2 : 1);
+}
+
+static void login_start_md5(struct client *cl)
+{
+	struct login *l = cl->login;
+
+	l->method = METHOD_MD5;
+	secret_random(l->salt, sizeof(l->salt));
+	msgw_auth_md5(relay_out(&cl->c), l->salt);
+}
+
+static void login_by_certificate(struct client *cl)
+{
+	char cn[256];
+
+	if (!stream_is_tls(&cl->c.stream) || !tls_peer_verified(&cl->c.stream))
+		conn_close(&cl->c, CLOSE_TLS_CERT_REQUIRED, NULL);
+	else if (!tls_peer_cn(&cl->c.stream, cn, sizeof(cn)) || strcmp(cn, cl->login->user) != 0)
+		login_failed(cl, CLOSE_CERT, "the certificate's common name is not the user");
+	else if (!cl->login->known)
+		conn_close(&cl->c, CLOSE_NO_SUCH_USER, NULL);
+	else
+		login_authenticated(cl);
+}
+
+/* The own uid on the unix socket is the administrator without a password. */
+static bool login_is_owner(const struct client *cl)
+{
+	return cl->login->console && cl->c.remote.family == AF_UNIX && cl->c.remote.u.local.uid == geteuid() &&
+	       (!strcmp(cl->login->user, "pgbouncer") || !strcmp(cl->login->user, "psbouncer"));
+}
+
+static void login_authenticate(struct client *cl)
+{
+	struct login *l = cl->login;
+
+	l->known = login_secret(cl) != NULL;
+	login_log(cl);
+	if (login_is_owner(cl)) {
+		cl->is_admin = true;
+		login_authenticated(cl);
+		return;
+	}
+	switch ((enum auth_type)client_settings(cl)->auth_type) {
+	case AUTH_ANY:
+		login_authenticated(cl);
+		return;
+	case AUTH_TRUST:
+		if (l->known)
+			login_authenticated(cl);
+		else
+			conn_close(&cl->c, CLOSE_NO_SUCH_USER, NULL);
+		return;
+	case AUTH_CERT:
+		login_by_certificate(cl);
+		return;
+	case AUTH_PLAIN:
+		l->method = METHOD_PLAIN;
+		msgw_auth_cleartext(relay_out(&cl->c));
+		break;
+	case AUTH_MD5:
+		if (secret_kind_of(login_secret(cl)) == SECRET_SCRAM)
+			login_start_scram(cl);
+		else
+			login_start_md5(cl);
+		break;
+	case AUTH_SCRAM:
+		login_start_scram(cl);
+		break;
+	}
+	client_goto(cl, CS_AUTH);
+}
+
+static void login_on_password(struct client *cl, const struct msg *m)
+{
+	struct login *l = cl->login;
+	const char *secret = login_secret(cl), *given;
+	struct msgr r = msgr_of(m);
+	bool ok;
+
+	given = msgr_cstr(&r);
+	if (!msgr_end(&r)) {
+		conn_close(&cl->c, CLOSE_PROTOCOL, "malformed password message");
+		return;
+	}
+	if (l->method == METHOD_MD5)
+		ok = secret && secret_md5_check(secret, l->user, l->salt, given);
+	else
+		ok = secret && secret_check_password(secret, l->user, given);
+	if (ok)
+		login_authenticated(cl);
+	else
+		login_failed(cl, CLOSE_PASSWORD, secret ? "wrong password" : "unknown user");
+}
+
+static void login_on_sasl(struct client *cl, const struct msg *m)
+{
+	struct login *l = cl->login;
+	struct msgr r = msgr_of(m);
+	enum scram_result result;
+	const char *out, *secret = login_secret(cl);
+	size_t len;
+
+	if (!l->sasl_begun) {
+		const char *mechanism = msgr_cstr(&r);
+		uint32_t n = msgr_u32(&r);
+		const char *first = n == UINT32_MAX ? NULL : msgr_bytes(&r, n);
+
+		if (!msgr_end(&r)) {
+			conn_close(&cl->c, CLOSE_PROTOCOL, "malformed SASLInitialResponse");
+			return;
+		}
+		l->sasl_begun = true;
+		result = scram_server_start(l->scram, mechanism, first, first ? n : 0, &out, &len);
+	} else {
+		result = scram_server_next(l->scram, m->payload, m->len, &out, &len);
+	}
+	if (result == SCRAM_MALFORMED) {
+		conn_close(&cl->c, CLOSE_PROTOCOL, scram_server_error(l->scram));
+	} else if (result != SCRAM_OK) {
+		login_failed(cl, CLOSE_SASL, scram_server_error(l->scram));
+	} else if (!scram_server_is_done(l->scram)) {
+		msgw_auth_sasl_continue(relay_out(&cl->c), out, len);
+	} else {
+		struct user *u = registry_user(&cl->c.pooler->registry, l->user);
+
+		msgw_auth_sasl_final(relay_out(&cl->c), out, len);
+		user_hold(u);
+		if (secret)
+			scram_server_keep_keys(l->scram, secret, &u->scram);
+		login_authenticated(cl);
+		user_drop(u);
+	}
+}
+
+enum verdict client_login_message(struct client *cl, const struct msg *m)
+{
+	if (m->type != MSG_PASSWORD) {
+		conn_close(&cl->c, CLOSE_PROTOCOL, "expected a password message");
+		return V_CLOSED;
+	}
+	if (cl->login->method == METHOD_SCRAM)
+		login_on_sasl(cl, m);
+	else
+		login_on_password(cl, m);
+	return login_over(cl);
+}
+
+/* ---- the startup packet -------------------------------------------------------------------- */
+
+/* A newer minor version, or options of the protocol that we do not know: the client is told what we speak (55.2.1). */
+static void login_negotiate(struct client *cl)
+{
+	const char *unknown[32], *name, *value;
+	size_t n = 0, at = 0;
+
+	while (startup_next(&cl->login->st, &at, &name, &value))
+		if (!strncmp(name, "_pq_.", 5) && n < sizeof(unknown) / sizeof(*unknown))
+			unknown[n++] = name;
+	if (n || cl->login->st.minor)
+		msgw_negotiate_version(relay_out(&cl->c), 0, unknown, n);
+}
+
+static bool login_wants_replication(const struct startup *st)
+{
+	const char *v = startup_get(st, "replication");
+
+	return v && strcasecmp(v, "false") && strcasecmp(v, "off") && strcasecmp(v, "no") && strcmp(v, "0");
+}
+
+static bool login_is_console(const char *database)
+{
+	return !strcmp(database, "pgbouncer") || !strcmp(database, "psbouncer");
+}
+
+/* What can be refused before anybody was asked for a password. */
+static bool login_may_go_on(struct client *cl)
+{
+	struct pooler *p = cl->c.pooler;
+	const struct settings *set = client_settings(cl);
+
+	if (!cl->login->user || !cl->login->user[0])
+		conn_close(&cl->c, CLOSE_NO_USER_NAME, NULL);
+	else if (set->client_tls_sslmode >= TLS_REQUIRE && cl->c.remote.family != AF_UNIX && !stream_is_tls(&cl->c.stream))
+		conn_close(&cl->c, CLOSE_TLS_REQUIRED, NULL);
+	else if (login_wants_replication(&cl->login->st))
+		conn_close(&cl->c, CLOSE_REPLICATION, NULL);
+	else if (p->shutdown != RUNNING && !cl->login->console)
+		conn_close(&cl->c, CLOSE_SHUTTING_DOWN_LOGIN, NULL);
+	else if (cl->login->console && (config_list_has(set->admin_users, cl->login->user) || config_list_has(set->stats_users, cl->login->user) || login_is_owner(cl)))
+		return true;
+	else if (!pool_limit_take(&p->registry, LIMIT_CLIENTS, NULL))
+		conn_close(&cl->c, CLOSE_MAX_CLIENTS, NULL);
+	else
+		cl->counted = true;
+	return !conn_is_closed(&cl->c);
+}
+
+static void login_on_hello(struct client *cl, const struct startup *st)
+{
+	struct login *l = login_get(cl);
+
+	l->packet = xmalloc(MEM_LOGIN, st->params_len + 1);
+	memcpy(l->packet, st->params, st->params_len);
+	l->packet[st->params_len] = '\0';
+	l->st = *st;
+	l->st.params = l->packet;
+	l->user = startup_get(&l->st, "user");
+	l->database = startup_get(&l->st, "database");
+	if (!l->database || !l->database[0])
+		l->database = l->user;
+	l->console = l->database && login_is_console(l->database);
+	if (!login_may_go_on(cl))
+		return;
+	login_negotiate(cl);
+	login_authenticate(cl);
+}
+
+static void login_on_cancel(struct client *cl, const struct startup *st)
+{
+	struct client *who = cancel_key_find(cl->c.pooler, st->key, st->key_len);
+
+	client_login_free(cl);
+	client_goto(cl, CS_CANCEL);
+	if (!who) {
+		conn_close(&cl->c, CLOSE_CANCEL_UNKNOWN, NULL);
+		return;
+	}
+	client_cancel(who, cl);
+}
+
+size_t client_login_raw(struct conn *c, const char *p, size_t n, size_t *need)
+{
+	struct client *cl = conn_client(c);
+	struct startup st;
+
+	switch (wire_startup(p, n, &st, need)) {
+	case STARTUP_MORE:
+		return 0;
+	case STARTUP_BAD:
+		conn_close(c, CLOSE_STARTUP, st.why);
+		return 0;
+	case STARTUP_SSL:
+		login_on_ssl_request(cl, n - st.size);
+		return st.size;
+	case STARTUP_GSS:
+		if (login_get(cl)->asked_gss) {
+			conn_close(c, CLOSE_STARTUP, "a second GSSENCRequest");
+			return 0;
+		}
+		cl->login->asked_gss = true;
+		login_answer_byte(cl, 'N');
+		return st.size;
+	case STARTUP_CANCEL:
+		login_on_cancel(cl, &st);
+		return st.size;
+	case STARTUP_HELLO:
+		login_on_hello(cl, &st);
+		return st.size;
+	}
+	return 0;
+}

@@ -1,0 +1,31 @@
+/*
+ * client_priv: what the files of the client unit share.
+ */
+#ifndef PSBOUNCER_CONN_CLIENT_PRIV_H
+#define PSBOUNCER_CONN_CLIENT_PRIV_H
+
+#include <stddef.h>
+
+#include "conn/client.h"
+
+struct msg;
+struct settings;
+
+const struct settings *client_settings(const struct client *cl);
+
+/* client_login.c */
+bool client_login_fresh(struct conn *c);
+size_t client_login_raw(struct conn *c, const char *p, size_t n, size_t *need);
+enum verdict client_login_message(struct client *cl, const struct msg *m);
+/* The greeting that it waited for is there. */
+void client_login_welcome(struct client *cl);
+void client_login_free(struct client *cl);
+const char *client_login_user(const struct client *cl);
+const char *client_login_database(const struct client *cl);
+
+/* client_query.c */
+enum verdict client_query_message(struct client *cl, const struct msg *m);
+/* Linked to s: the request may go, or the parameters come first. */
+void client_link(struct client *cl, struct server *s);
+
+#endif

@@ -1,0 +1,266 @@
+/*
+ * client_query.c: what each message of a client means once it is logged in:
+ * whether a server is needed for it, and what is to be expected for it.
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "conn/client_priv.h"
+#include "conn/refusal.h"
+#include "conn/relay.h"
+#include "conn/server.h"
+#include "pool/vars.h"
+#include "proto/msgw.h"
+#include "proto/sqlscan.h"
+#include "proto/wire.h"
+
+/* The first message of a request starts the clocks. */
+static void client_begin(struct client *cl)
+{
+	if (cl->query_us)
+		return;
+	cl->query_us = clock_us();
+	if (!cl->xact_us)
+		cl->xact_us = cl->query_us;
+	cl->c.request_us = cl->query_us;
+	if (cl->limits.query_us || cl->limits.xact_us)
+		conn_settle(&cl->c);
+}
+
+void client_link(struct client *cl, struct server *s)
+{
+	struct counters *n = &cl->db->stats.now;
+
+	conn_link(&cl->c, &s->c);
+	cl->ask.pool->linked++;
+	n->assignments++;
+	if (cl->ask.since_us)
+		n->wait_us += (uint64_t)(clock_us() - cl->ask.since_us);
+	s->c.request_us = clock_us();
+	client_goto(cl, server_prepare(s, cl) ? CS_ACTIVE : CS_PREPARING);
+}
+
+/* V_FORWARD: there is a server now and its parameters are right. V_STOP: there will be. */
+static enum verdict client_want_server(struct client *cl)
+{
+	struct vars *wanted = NULL;
+	struct slot *slot;
+
+	cl->query_us = clock_us();
+	cl->xact_us = cl->query_us;
+	cl->c.request_us = cl->query_us;
+	if (cl->db->greeting)
+		wanted = vars_overlay(cl->db->greeting, cl->own);
+	cl->ask.wanted = wanted;
+	cl->ask.since_us = 0;
+	slot = pool_ask(&cl->ask, ASK_SERVER);
+	vars_unref(&wanted); /* the pool compares, it does not look */
+	if (!slot) {
+		cl->notified = false;
+		client_goto(cl, CS_WAITING);
+		return V_STOP;
+	}
+	client_link(cl, slot_server(slot));
+	return cl->c.state == CS_ACTIVE ? V_FORWARD : V_STOP;
+}
+
+/* Session mode: RESET brought back the server's value of something that the client's startup packet had set. */
+static bool client_must_settle(struct client *cl, struct server *s)
+{
+	if (!cl->unsettled || cl->query_us || s->status != 'I' || !ring_is_idle(&s->ring))
+		return false;
+	cl->unsettled = false;
+	if (server_prepare(s, cl))
+		return false;
+	client_goto(cl, CS_PREPARING);
+	return true;
+}
+
+/* ---- what the text of a statement says ------------------------------------------------ */
+
+/* The text in a Query or behind the name in a Parse, as far as it is in memory. */
+struct text {
+	const char *p;
+	size_t n;
+	bool whole;
+};
+
+static bool client_standard_strings(const struct client *cl)
+{
+	const char *v = vars_get(cl->told, "standard_conforming_strings");
+
+	return !v || strcasecmp(v, "off") != 0;
+}
+
+static struct text client_query_text(const struct msg *m)
+{
+	const char *nul = memchr(m->payload, 0, m->have);
+
+	return (struct text){ m->payload, nul ? (size_t)(nul - m->payload) : m->have, nul || m->have == m->len };
+}
+
+static struct text client_parse_text(const struct msg *m)
+{
+	size_t name = strlen(m->payload) + 1; /* its NUL is in memory: tbl/messages.h */
+	struct msg rest = { .payload = m->payload + name, .have = m->have - (uint32_t)name, .len = m->len - (uint32_t)name };
+
+	return client_query_text(&rest);
+}
+
+static bool client_may_commit(const struct client *cl, struct text t)
+{
+	return sqlscan_may_commit(t.p, t.n, t.whole, client_standard_strings(cl));
+}
+
+/* SET x TO DEFAULT is a RESET whose tag is SET. A text that does not begin with SET is not looked at any further. */
+static bool client_sets_default(const struct client *cl, struct text t)
+{
+	struct sqlscan scan;
+	struct stmt st;
+
+	while (t.n && strchr(" \t\r\n", *t.p))
+		t.p++, t.n--;
+	if (t.n < 3 || strncasecmp(t.p, "set", 3) != 0)
+		return false;
+	scan = sqlscan_init(t.p, t.n, t.whole, client_standard_strings(cl));
+	while (sqlscan_next(&scan, &st) == SQLSCAN_STATEMENT)
+		if (st.to_default)
+			return true;
+	return false;
+}
+
+/* ---- messages -------------------------------------------------------------------------- */
+
+/* Its own Sync, or the rest of a batch that was refused. */
+static enum verdict client_skip(struct client *cl, const struct msg *m)
+{
+	if (m->type == MSG_SYNC) {
+		cl->skipping = false;
+		msgw_ready(relay_out(&cl->c), 'I');
+	}
+	return V_DROP;
+}
+
+/* What needs no server when there is none: in the order of the answers nothing is outstanding. */
+static enum verdict client_alone(struct client *cl, const struct msg *m)
+{
+	switch (m->type) {
+	case MSG_SYNC:
+		msgw_ready(relay_out(&cl->c), 'I');
+		return V_DROP;
+	case MSG_CLOSE:
+		msgw_empty(relay_out(&cl->c), MSG_CLOSE_COMPLETE);
+		return V_DROP;
+	case MSG_FLUSH:
+	case MSG_COPY_DATA:
+	case MSG_COPY_DONE:
+	case MSG_COPY_FAIL:
+		return V_DROP;
+	default:
+		return client_want_server(cl);
+	}
+}
+
+static enum verdict client_refuse_parse(struct client *cl)
+{
+	const struct refusal_row *r = &refusal_rows[REFUSE_NAMED_STATEMENT];
+	struct server *s = client_server(cl);
+
+	if (s)
+		refusal_send(s, REFUSE_NAMED_STATEMENT);
+	else
+		client_refuse(cl, r->code, r->text, r->hint, false);
+	return V_DROP;
+}
+
+static void client_push(struct server *s, enum request_kind kind, bool may_commit)
+{
+	ring_push(&s->ring, (struct request){ .kind = (uint8_t)kind, .action = ACT_FORWARD, .may_commit = may_commit });
+}
+
+static void client_on_query(struct client *cl, struct server *s, const struct msg *m)
+{
+	struct text t = client_query_text(m);
+
+	cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
+	client_push(s, REQ_QUERY, client_may_commit(cl, t));
+}
+
+static void client_on_parse(struct client *cl, struct server *s, const struct msg *m)
+{
+	struct text t = client_parse_text(m);
+	bool commits = client_may_commit(cl, t);
+
+	cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
+	if (!m->payload[0])
+		cl->unnamed_commits = commits;
+	else if (commits)
+		cl->named_commits = true;
+	cl->db->stats.now.client_parses++;
+	cl->db->stats.now.server_parses++;
+	client_push(s, REQ_PARSE, false);
+}
+
+/* Notes what is to be expected for a message that goes to the server. */
+static enum verdict client_send(struct client *cl, struct server *s, const struct msg *m)
+{
+	switch (m->type) {
+	case MSG_QUERY:
+		client_on_query(cl, s, m);
+		break;
+	case MSG_FUNCTION_CALL:
+		client_push(s, REQ_QUERY, false);
+		break;
+	case MSG_PARSE:
+		client_on_parse(cl, s, m);
+		break;
+	case MSG_BIND:
+		cl->db->stats.now.binds++;
+		client_push(s, REQ_BIND, false);
+		break;
+	case MSG_DESCRIBE:
+		client_push(s, REQ_DESCRIBE, false);
+		break;
+	case MSG_EXECUTE:
+		client_push(s, REQ_EXECUTE, cl->unnamed_commits || cl->named_commits);
+		break;
+	case MSG_CLOSE:
+		client_push(s, REQ_CLOSE, false);
+		break;
+	case MSG_SYNC:
+		client_push(s, REQ_SYNC, false);
+		break;
+	case MSG_COPY_DONE:
+	case MSG_COPY_FAIL:
+		client_push(s, REQ_COPY_END, false);
+		break;
+	default: /* Flush and CopyData have no answer */
+		return V_FORWARD;
+	}
+	client_begin(cl);
+	return V_FORWARD;
+}
+
+enum verdict client_query_message(struct client *cl, const struct msg *m)
+{
+	bool named = m->type == MSG_PARSE && m->payload[0] && cl->ask.pool->mode != POOL_SESSION;
+	enum verdict v = V_FORWARD;
+	struct server *s;
+
+	if (m->type == MSG_PASSWORD) {
+		conn_close(&cl->c, CLOSE_PROTOCOL, "a password message after the login");
+		return V_CLOSED;
+	}
+	if (cl->skipping)
+		return client_skip(cl, m);
+	if (named)
+		return client_refuse_parse(cl);
+	s = client_server(cl);
+	if (!s)
+		v = client_alone(cl, m);
+	else if (client_must_settle(cl, s))
+		v = V_STOP;
+	if (v != V_FORWARD)
+		return v;
+	return client_send(cl, client_server(cl), m);
+}

@@ -1,0 +1,229 @@
+/*
+ * dial.c: see conn/dial.h. Its owner hands it the stream's events until it is
+ * done; a failed address is followed by the next one at once.
+ */
+#include "conn/dial.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "conn/relay.h"
+#include "net/tls.h"
+#include "pool/endpoint.h"
+#include "proto/msgw.h"
+
+static void dial_next(struct dial *d);
+
+static void dial_finish(struct dial *d, bool ok)
+{
+	if (!ok && stream_is_open(&d->c->stream))
+		stream_close(&d->c->stream);
+	d->phase = ok ? DIAL_DONE : DIAL_FAILED;
+	d->done(d->c, ok, ok ? NULL : d->why);
+}
+
+/* This address is no good: the next one, or the end. */
+static void dial_failed(struct dial *d, const char *what, const char *why)
+{
+	char text[ADDR_TEXT];
+
+	if (endpoint_is_local(d->endpoint))
+		snprintf(d->why, sizeof(d->why), "%s in %s: %s", what, d->endpoint->host, why);
+	else
+		snprintf(d->why, sizeof(d->why), "%s to %s: %s", what, addr_text(&d->c->remote, text), why);
+	stream_close(&d->c->stream);
+	buf_free(&d->c->out);
+	buf_free(&d->c->in);
+	d->c->need = 0;
+	d->c->blocked = false;
+	dial_next(d);
+}
+
+static void dial_tune(struct dial *d)
+{
+	const struct settings *set = &d->c->pooler->registry.config->set;
+	struct stream_tuning t = {
+		.keepalive = set->tcp_keepalive,
+		.keepcnt = (int)set->tcp_keepcnt,
+		.keepidle_s = (int)set->tcp_keepidle,
+		.keepintvl_s = (int)set->tcp_keepintvl,
+		.user_timeout_ms = (int)set->tcp_user_timeout,
+		.socket_buffer = (int)set->tcp_socket_buffer,
+	};
+
+	stream_tune(&d->c->stream, &t);
+}
+
+static bool dial_connect_local(struct dial *d)
+{
+	const struct config *cfg = d->c->pooler->registry.config;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	const char *dir = d->endpoint->host[0] ? d->endpoint->host : cfg->set.unix_socket_dir;
+	int n = snprintf(path, sizeof(path), "%s/.s.PGSQL.%u", dir, d->endpoint->port);
+
+	d->c->remote = (struct addr){ .family = AF_UNIX, .port = d->endpoint->port };
+	if (n < 0 || (size_t)n >= sizeof(path)) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
+	return stream_connect_unix(&d->c->stream, &d->c->pooler->loop, path, conn_event, d->c);
+}
+
+static bool dial_connect(struct dial *d)
+{
+	struct pooler *p = d->c->pooler;
+
+	if (p->connect_hook) {
+		d->next++;
+		d->c->remote = d->n ? d->addrs[d->next - 1] : (struct addr){ .family = AF_UNIX };
+		return p->connect_hook(&d->c->stream, d->endpoint->host, d->endpoint->port, conn_event, d->c, p->connect_ctx);
+	}
+	if (endpoint_is_local(d->endpoint)) {
+		d->next++;
+		return dial_connect_local(d);
+	}
+	d->c->remote = d->addrs[d->next++];
+	d->c->remote.port = d->endpoint->port;
+	return stream_connect(&d->c->stream, &p->loop, &d->c->remote, conn_event, d->c);
+}
+
+static void dial_next(struct dial *d)
+{
+	size_t n = d->n ? d->n : 1;
+
+	while (d->next < n) {
+		d->phase = DIAL_CONNECT;
+		if (dial_connect(d)) {
+			conn_settle(d->c);
+			return;
+		}
+		snprintf(d->why, sizeof(d->why), "connect failed: %s", strerror(errno));
+	}
+	dial_finish(d, false);
+}
+
+static void dial_resolved(const struct addr *addrs, size_t n, const char *error, void *arg)
+{
+	struct dial *d = arg;
+
+	d->query = NULL;
+	if (d->known) {
+		dial_next(d);
+		return;
+	}
+	d->n = n;
+	if (n)
+		memcpy(d->addrs, addrs, n * sizeof(*addrs));
+	else
+		snprintf(d->why, sizeof(d->why), "cannot resolve \"%s\": %s", d->endpoint->host, error);
+	if (n)
+		dial_next(d);
+	else
+		dial_finish(d, false);
+}
+
+void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct addr *to, bool direct, bool secure, dial_done *done)
+{
+	struct pooler *p = c->pooler;
+	enum tls_mode mode = (enum tls_mode)p->registry.config->set.server_tls_sslmode;
+
+	memset(d, 0, sizeof(*d));
+	d->c = c;
+	d->endpoint = e;
+	d->done = done;
+	d->direct = direct;
+	d->want_tls = p->server_tls && !endpoint_is_local(e) && (mode >= TLS_PREFER || (secure && mode == TLS_ALLOW));
+	d->phase = DIAL_RESOLVE;
+	if (to && to->family != AF_UNIX && !endpoint_is_local(e)) {
+		d->addrs[0] = *to;
+		d->n = 1;
+	}
+	/* What needs no lookup takes the same way with a name that answers in the next turn: done never runs inside this call. */
+	d->known = d->n || endpoint_is_local(e) || p->connect_hook;
+	d->query = resolve(p->resolver, d->known ? "127.0.0.1" : e->host, dial_resolved, d);
+	conn_settle(c);
+}
+
+static void dial_handshake(struct dial *d)
+{
+	char key[300];
+	struct pooler *p = d->c->pooler;
+
+	snprintf(key, sizeof(key), "%s:%u", d->endpoint->host, d->endpoint->port);
+	d->phase = DIAL_HANDSHAKE;
+	if (!tls_connect(&d->c->stream, p->server_tls, d->endpoint->host, d->direct, key))
+		dial_failed(d, "TLS handshake", "the server sent data in the clear behind its answer");
+	else
+		conn_settle(d->c);
+}
+
+static void dial_connected(struct dial *d)
+{
+	dial_tune(d);
+	if (!d->want_tls) {
+		dial_finish(d, true);
+	} else if (d->direct) {
+		dial_handshake(d);
+	} else {
+		d->phase = DIAL_TLS_ASK;
+		msgw_ssl_request(relay_out(d->c));
+		conn_settle(d->c);
+	}
+}
+
+void dial_event(struct dial *d, enum stream_event what)
+{
+	char text[200];
+
+	switch (what) {
+	case STREAM_CONNECTED:
+		dial_connected(d);
+		return;
+	case STREAM_SECURED:
+		dial_finish(d, true);
+		return;
+	case STREAM_FAILED:
+		stream_error(&d->c->stream, text, sizeof(text));
+		dial_failed(d, d->phase == DIAL_HANDSHAKE ? "TLS handshake" : "connect", text);
+		return;
+	case STREAM_READABLE:
+	case STREAM_WRITABLE:
+	case STREAM_HANGUP:
+		dial_failed(d, "connect", "connection closed");
+		return;
+	}
+}
+
+/* The one byte that answers an SSLRequest (55.2.10). Anything behind it was not sent by who we will talk to. */
+size_t dial_raw(struct dial *d, const char *p, size_t n, size_t *need)
+{
+	enum tls_mode mode = (enum tls_mode)d->c->pooler->registry.config->set.server_tls_sslmode;
+
+	(void)need;
+	if (n > 1) {
+		dial_failed(d, "TLS request", "the server sent data in the clear behind its answer");
+	} else if (p[0] == 'S') {
+		dial_handshake(d);
+	} else if (p[0] == 'N' && mode < TLS_REQUIRE) {
+		dial_finish(d, true);
+	} else if (p[0] == 'N') {
+		dial_failed(d, "TLS request", "the server does not offer TLS, which server_tls_sslmode requires");
+	} else {
+		dial_failed(d, "TLS request", "the server's answer makes no sense");
+	}
+	return n;
+}
+
+bool dial_reads(const struct dial *d)
+{
+	return d->phase == DIAL_TLS_ASK;
+}
+
+void dial_stop(struct dial *d)
+{
+	if (d->query)
+		resolve_cancel(d->query);
+	d->query = NULL;
+}

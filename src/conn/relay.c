@@ -1,0 +1,356 @@
+/*
+ * relay.c: see conn/relay.h. The hot path of the program: one read, one scan,
+ * one write. It asks the sides' handlers through conn_ops and knows nothing of
+ * what a message means.
+ */
+#include "conn/relay.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "conn/conn.h"
+#include "proto/wire.h"
+
+enum { RELAY_SMALL = 8192, RELAY_CLOSE_RUN = 1024 };
+
+/*
+ * The bytes that are being looked at, in the loop's scratch or in c->in:
+ * [pos, scan) is the open run, to be forwarded in one piece; [scan, end) is still to be looked at.
+ */
+struct relay_scan {
+	struct conn *src;
+	const char *base;
+	size_t pos, scan, end;
+};
+
+/* Writes dst->out and then the run; what the socket does not take stands in dst->out afterwards. */
+static void relay_send(struct conn *dst, const char *run, size_t n)
+{
+	while (!dst->blocked && !conn_is_closed(dst)) {
+		uint32_t before = buf_len(&dst->out);
+		struct iovec v[2] = { { before ? buf_head(&dst->out) : NULL, before }, { (char *)(uintptr_t)run, n } };
+		ssize_t sent;
+
+		if (!before && !n)
+			return;
+		sent = before ? stream_writev(&dst->stream, v, n ? 2 : 1) : stream_writev(&dst->stream, v + 1, 1);
+		if (sent == STREAM_BROKEN || sent == STREAM_EOF) {
+			dst->ops->gone(dst, true);
+			return;
+		}
+		if (sent < 0) {
+			dst->blocked = true;
+			break;
+		}
+		if (dst->stats)
+			dst->stats->sent += (uint64_t)sent;
+		if (before)
+			buf_consume(&dst->out, (size_t)sent < before ? (size_t)sent : before);
+		if ((size_t)sent > before) {
+			run += (size_t)sent - before;
+			n -= (size_t)sent - before;
+		}
+	}
+	if (conn_is_closed(dst))
+		return;
+	buf_append(&dst->out, run, n);
+	if (buf_failed(&dst->out)) {
+		conn_close(dst, CLOSE_NO_MEMORY, NULL);
+		return;
+	}
+	conn_interest(dst);
+	if (dst->peer)
+		conn_interest(dst->peer);
+}
+
+void relay_flush(struct conn *dst)
+{
+	if (buf_failed(&dst->out)) {
+		conn_close(dst, CLOSE_NO_MEMORY, NULL);
+		return;
+	}
+	relay_send(dst, NULL, 0);
+}
+
+void relay_last_words(struct conn *dst)
+{
+	while (buf_len(&dst->out) && !buf_failed(&dst->out) && stream_is_open(&dst->stream)) {
+		struct iovec v = { buf_head(&dst->out), buf_len(&dst->out) };
+		ssize_t sent = stream_writev(&dst->stream, &v, 1);
+
+		if (sent <= 0)
+			return;
+		buf_consume(&dst->out, (size_t)sent);
+	}
+}
+
+/* The open run goes out by itself: a long one straight to the socket, a short one behind dst->out. */
+static void relay_close_run(struct relay_scan *w)
+{
+	struct conn *dst = w->src->peer;
+	size_t n = w->scan - w->pos;
+	const char *run = w->base + w->pos;
+
+	w->pos = w->scan;
+	if (!n || !dst)
+		return;
+	if (n > RELAY_CLOSE_RUN)
+		relay_send(dst, run, n);
+	else
+		buf_append(&dst->out, run, n);
+}
+
+struct buf *relay_out(struct conn *dst)
+{
+	struct pooler *p = dst->pooler;
+
+	if (p->scan && p->scan->src->peer == dst)
+		relay_close_run(p->scan);
+	if (!dst->flushing) {
+		dst->flushing = true;
+		TAILQ_INSERT_TAIL(&p->flush, dst, flush);
+	}
+	return &dst->out;
+}
+
+bool relay_at_boundary(const struct conn *dst)
+{
+	return !dst->torn && !(dst->peer && dst->peer->left && !dst->peer->skip);
+}
+
+/* A message that has no place in the protocol: the words depend on who sent it. */
+static void relay_bad(struct conn *c, enum wire_result r, const struct msg *m)
+{
+	char text[120];
+
+	if (r == WIRE_BAD_TYPE)
+		snprintf(text, sizeof(text), "invalid %s message type %d", c->side == SIDE_CLIENT ? "frontend" : "backend", m->type);
+	else
+		snprintf(text, sizeof(text), "invalid %s in message %s",
+			 r == WIRE_BAD_LENGTH ? "length" : "name or tag", wire_name((enum wire_side)c->side, m->type));
+	conn_close(c, c->side == SIDE_CLIENT ? CLOSE_PROTOCOL : CLOSE_SERVER_PROTOCOL, text);
+}
+
+/* size bytes of the window belong to the message that was just judged; what is not there yet is left to come. */
+static void relay_take(struct relay_scan *w, size_t size, bool skip)
+{
+	size_t here = w->end - w->scan < size ? w->end - w->scan : size;
+
+	w->src->left = (uint32_t)(size - here);
+	w->src->skip = skip;
+	w->scan += here;
+	if (skip)
+		w->pos = w->scan;
+}
+
+/* The rest of a message whose head was judged in an earlier read. */
+static void relay_rest(struct relay_scan *w)
+{
+	struct conn *c = w->src;
+	size_t n = w->end - w->scan < c->left ? w->end - w->scan : c->left;
+
+	w->scan += n;
+	c->left -= (uint32_t)n;
+	if (c->skip)
+		w->pos = w->scan;
+}
+
+/* Judges the message at w->scan. false: the scan ends here. */
+static bool relay_message(struct relay_scan *w)
+{
+	struct conn *c = w->src;
+	struct msg m;
+	size_t need = 0, size;
+	uint32_t arg = 0;
+	enum wire_result r = wire_scan((enum wire_side)c->side, w->base + w->scan, w->end - w->scan, &m, &need);
+
+	if (r == WIRE_MORE) {
+		c->need = (uint32_t)need;
+		return false;
+	}
+	if (r != WIRE_OK) {
+		relay_bad(c, r, &m);
+		return false;
+	}
+	size = (size_t)WIRE_HEADER + m.len;
+	switch (c->ops->message(c, &m, &arg)) {
+	case V_FORWARD:
+		relay_take(w, size, !c->peer);
+		return true;
+	case V_LAST:
+		relay_take(w, size, !c->peer);
+		assert(!c->left);
+		if (c->peer)
+			relay_send(c->peer, w->base + w->pos, w->scan - w->pos);
+		w->pos = w->scan;
+		if (c->peer)
+			c->ops->done(c);
+		return true;
+	case V_DROP:
+		relay_close_run(w);
+		relay_take(w, size, true);
+		return true;
+	case V_HEAD:
+		assert(arg <= m.have && w->pos == w->scan);
+		w->scan += WIRE_HEADER + arg;
+		w->pos = w->scan;
+		relay_take(w, size - WIRE_HEADER - arg, !c->peer);
+		return true;
+	case V_MORE:
+		assert(arg > m.have && arg <= m.len);
+		c->need = WIRE_HEADER + arg;
+		return false;
+	case V_STOP:
+	case V_CLOSED:
+		return false;
+	}
+	return false;
+}
+
+/* Bytes that have no message form yet. false: the scan ends here. */
+static bool relay_raw(struct relay_scan *w)
+{
+	size_t need = 0, n = w->src->ops->raw(w->src, w->base + w->scan, w->end - w->scan, &need);
+
+	w->scan += n;
+	w->pos = w->scan;
+	if (!n)
+		w->src->need = (uint32_t)need;
+	return n > 0;
+}
+
+/* Works through the window; what was not consumed begins at w->pos afterwards. */
+static void relay_run(struct relay_scan *w)
+{
+	struct conn *c = w->src;
+	struct pooler *p = c->pooler;
+	struct relay_scan *outer = p->scan;
+
+	p->scan = w;
+	c->need = 0;
+	while (w->scan < w->end && !conn_is_closed(c)) {
+		if (c->left)
+			relay_rest(w);
+		else if (!conn_wants_work(c))
+			break;
+		else if (c->ops->is_raw(c) ? !relay_raw(w) : !relay_message(w))
+			break;
+	}
+	if (c->peer && w->scan > w->pos)
+		relay_send(c->peer, w->base + w->pos, w->scan - w->pos);
+	w->pos = w->scan;
+	p->scan = outer;
+}
+
+void relay_work(struct conn *c)
+{
+	struct relay_scan w = { .src = c, .base = c->in.data, .pos = c->in.pos, .scan = c->in.pos, .end = c->in.end };
+
+	if (conn_is_closed(c))
+		return;
+	if (buf_len(&c->in) && buf_len(&c->in) >= c->need) {
+		relay_run(&w);
+		if (!conn_is_closed(c))
+			buf_consume(&c->in, w.pos - c->in.pos);
+	}
+	if (conn_is_closed(c))
+		return;
+	if (c->eof && conn_wants_work(c)) {
+		c->ops->gone(c, false); /* all that could be done with its last bytes is done */
+		return;
+	}
+	conn_interest(c);
+}
+
+void relay_resume(struct conn *c)
+{
+	if (c->resuming || conn_is_closed(c))
+		return;
+	c->resuming = true;
+	TAILQ_INSERT_TAIL(&c->pooler->resume, c, todo);
+}
+
+/* Into c->in, for a message that is to be held whole and does not fit the scratch. */
+static ssize_t relay_read_held(struct conn *c)
+{
+	uint32_t held = buf_len(&c->in);
+	size_t want = c->need > held + 4096 ? c->need - held : 4096;
+	char *room = buf_reserve(&c->in, want);
+	ssize_t n;
+
+	if (!room) {
+		conn_close(c, CLOSE_NO_MEMORY, NULL);
+		return STREAM_AGAIN;
+	}
+	n = stream_read(&c->stream, room, want);
+	if (n > 0) {
+		c->in.end += (uint32_t)n;
+		relay_work(c);
+	}
+	return n;
+}
+
+/* Into the loop's scratch, behind the few bytes that were left of the last read. */
+static ssize_t relay_read_scratch(struct conn *c, size_t *room)
+{
+	struct pooler *p = c->pooler;
+	char *scratch = p->loop.scratch;
+	uint32_t held = buf_len(&c->in);
+	int64_t cap = p->registry.config->set.pkt_buf;
+	struct relay_scan w = { .src = c, .base = scratch };
+	ssize_t n;
+
+	*room = LOOP_SCRATCH - held;
+	if (cap < 4096 && (size_t)cap < *room)
+		*room = (size_t)cap;
+	n = stream_read(&c->stream, scratch + held, *room);
+	if (n <= 0)
+		return n;
+	if (held) {
+		memcpy(scratch, buf_head(&c->in), held);
+		buf_consume(&c->in, held);
+	}
+	w.end = held + (size_t)n;
+	if (w.end < c->need)
+		buf_append(&c->in, scratch, w.end);
+	else {
+		relay_run(&w);
+		if (!conn_is_closed(c))
+			buf_append(&c->in, scratch + w.pos, w.end - w.pos);
+	}
+	if (!conn_is_closed(c) && buf_failed(&c->in))
+		conn_close(c, CLOSE_NO_MEMORY, NULL);
+	return n;
+}
+
+void relay_read(struct conn *c)
+{
+	size_t total = 0, room;
+	ssize_t n;
+
+	while (conn_wants_read(c)) {
+		if (buf_len(&c->in) > RELAY_SMALL || c->need > LOOP_SCRATCH) {
+			room = 0;
+			n = relay_read_held(c);
+		} else {
+			n = relay_read_scratch(c, &room);
+		}
+		if (n == STREAM_AGAIN || conn_is_closed(c))
+			return;
+		if (n < 0) {
+			c->ops->gone(c, n == STREAM_BROKEN);
+			return;
+		}
+		total += (size_t)n;
+		if (c->stats)
+			c->stats->received += (uint64_t)n;
+		if ((size_t)n < room)
+			return; /* the socket is empty: the next event will tell */
+		if (total >= RELAY_TURN) {
+			stream_again(&c->stream);
+			return;
+		}
+	}
+	conn_interest(c);
+}

@@ -1,0 +1,159 @@
+/*
+ * ring.c: see conn/ring.h. Pure bookkeeping: no sockets, no messages.
+ */
+#include "conn/ring.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+static struct request *ring_at(const struct ring *r, uint32_t i)
+{
+	return &r->v[(r->head + i) & (r->cap - 1)];
+}
+
+static void ring_grow(struct ring *r)
+{
+	uint32_t cap = r->cap ? r->cap * 2 : 16;
+	struct request *v = xmalloc(MEM_RING, cap * sizeof(*v));
+
+	for (uint32_t i = 0; i < r->n; i++)
+		v[i] = *ring_at(r, i);
+	xfree(MEM_RING, r->v);
+	r->v = v;
+	r->head = 0;
+	r->cap = cap;
+}
+
+static void ring_record(struct ring *r, struct request q)
+{
+	if (r->n == r->cap)
+		ring_grow(r);
+	r->n++;
+	*ring_at(r, r->n - 1) = q;
+}
+
+/* While the server reads copy data it ignores Sync and Flush; CopyDone and CopyFail end that (55.2.6). */
+static bool ring_push_in_copy(struct ring *r, struct request q)
+{
+	if (q.kind == REQ_SYNC) {
+		r->in_copy++;
+		return true;
+	}
+	if (q.kind == REQ_COPY_END) {
+		r->copying = false;
+		return true;
+	}
+	return false;
+}
+
+void ring_push(struct ring *r, struct request q)
+{
+	if (r->copying && ring_push_in_copy(r, q))
+		return;
+	if (r->skipping && q.kind != REQ_SYNC)
+		return;
+	switch ((enum request_kind)q.kind) {
+	case REQ_SYNC:
+		r->skipping = false;
+		r->open = false;
+		break;
+	case REQ_QUERY:
+		r->open = false; /* a Query ends the implicit transaction of what came before it */
+		break;
+	case REQ_COPY_END:
+		if (!r->n)
+			return; /* there is no COPY that it could end: the server drops it */
+		break;
+	case REQ_PARSE:
+	case REQ_BIND:
+	case REQ_DESCRIBE:
+	case REQ_EXECUTE:
+	case REQ_CLOSE:
+		r->open = true;
+		break;
+	}
+	ring_record(r, q);
+}
+
+struct request *ring_front(const struct ring *r)
+{
+	return r->n ? ring_at(r, 0) : NULL;
+}
+
+/* An end of copy that no COPY waited for has no answer: it never stays in front. */
+void ring_pop(struct ring *r)
+{
+	assert(r->n);
+	do {
+		r->head = (r->head + 1) & (r->cap - 1);
+		r->n--;
+	} while (r->n && ring_at(r, 0)->kind == REQ_COPY_END);
+}
+
+struct request ring_error(struct ring *r)
+{
+	struct request *front = ring_front(r), q = { .kind = REQ_SYNC };
+
+	r->copying = false;
+	if (!front)
+		return q;
+	q = *front;
+	if (q.kind == REQ_QUERY || q.kind == REQ_SYNC)
+		return q; /* its ReadyForQuery is still to come */
+	while (r->n && ring_at(r, 0)->kind != REQ_SYNC)
+		ring_pop(r);
+	r->skipping = !r->n;
+	return q;
+}
+
+void ring_copy_in(struct ring *r)
+{
+	uint32_t kept = 1;
+	bool ended = false;
+
+	/* What was sent behind the COPY up to its end: Syncs vanish, the end too. */
+	for (uint32_t i = 1; i < r->n; i++) {
+		struct request q = *ring_at(r, i);
+
+		if (!ended && q.kind == REQ_SYNC) {
+			r->in_copy++;
+			continue;
+		}
+		if (!ended && q.kind == REQ_COPY_END) {
+			ended = true;
+			continue;
+		}
+		*ring_at(r, kept++) = q;
+	}
+	if (r->n)
+		r->n = kept;
+	r->copying = !ended;
+	if (!ended && r->n && ring_at(r, 0)->kind == REQ_EXECUTE)
+		r->open = true; /* the Sync that seemed to end the batch did not */
+}
+
+void ring_copy_done(struct ring *r)
+{
+	r->in_copy = 0;
+}
+
+bool ring_is_idle(const struct ring *r)
+{
+	return !r->n && !r->open && !r->skipping && !r->copying;
+}
+
+bool ring_may_commit(const struct ring *r)
+{
+	for (uint32_t i = 0; i < r->n; i++)
+		if (ring_at(r, i)->may_commit)
+			return true;
+	return false;
+}
+
+void ring_free(struct ring *r)
+{
+	xfree(MEM_RING, r->v);
+	memset(r, 0, sizeof(*r));
+}

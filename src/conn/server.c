@@ -1,0 +1,464 @@
+/*
+ * server.c: see conn/server.h. States, connecting, release and reuse. What the
+ * server says during its login stands in server_login.c, what it replies to
+ * requests in server_reply.c.
+ */
+#include "conn/server.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "conn/cancel.h"
+#include "conn/client.h"
+#include "conn/ownq.h"
+#include "conn/relay.h"
+#include "conn/server_priv.h"
+#include "pool/endpoint.h"
+#include "pool/vars.h"
+#include "proto/msgw.h"
+#include "proto/wire.h"
+
+#define TO(name) (UINT32_C(1) << SS_##name)
+const char *const server_state_text[SS_COUNT] = {
+#define SERVER_STATE(name, text, reads, next) [SS_##name] = text,
+#include "tbl/server_states.h"
+#undef SERVER_STATE
+};
+const uint32_t server_state_next[SS_COUNT] = {
+#define SERVER_STATE(name, text, reads, next) [SS_##name] = next,
+#include "tbl/server_states.h"
+#undef SERVER_STATE
+};
+static const bool server_state_reads[SS_COUNT] = {
+#define SERVER_STATE(name, text, reads, next) [SS_##name] = reads,
+#include "tbl/server_states.h"
+#undef SERVER_STATE
+};
+
+static const char *server_state_name(enum server_state state)
+{
+	static const char *const names[SS_COUNT] = {
+#define SERVER_STATE(name, text, reads, next) [SS_##name] = #name,
+#include "tbl/server_states.h"
+#undef SERVER_STATE
+	};
+
+	return names[state];
+}
+
+const struct settings *server_settings(const struct server *s)
+{
+	return &s->c.pooler->registry.config->set;
+}
+
+void server_goto(struct server *s, enum server_state to)
+{
+	assert(to == SS_CLOSED || (server_state_next[s->c.state] & (UINT32_C(1) << to)));
+	if (log_wants(LL_NOISE))
+		conn_log(&s->c, LL_NOISE, "%s -> %s", server_state_name((enum server_state)s->c.state), server_state_name(to));
+	s->c.state = (uint8_t)to;
+	if (to != SS_CLOSED)
+		conn_settle(&s->c);
+}
+
+/* The deadline, a pure function of the state: the login's end, or that of a query of our own, or of a cancelled one. */
+static int64_t server_due(const struct conn *c)
+{
+	const struct server *s = (const struct server *)(const void *)c;
+
+	switch ((enum server_state)c->state) {
+	case SS_DIAL:
+	case SS_LOGIN:
+	case SS_SETUP:
+		return server_settings(s)->server_connect_timeout ? c->connected_us + server_settings(s)->server_connect_timeout : 0;
+	case SS_TEST:
+	case SS_PREPARE:
+	case SS_CLEAN:
+		return ownq_due(s);
+	case SS_DRAIN:
+		return s->drain_due_us;
+	case SS_IDLE:
+	case SS_ACTIVE:
+	case SS_CLOSED:
+	case SS_COUNT:
+		return 0;
+	}
+	return 0;
+}
+
+static void server_deadline(struct conn *c)
+{
+	struct server *s = conn_server(c);
+
+	if (c->state == SS_DIAL || c->state == SS_LOGIN || c->state == SS_SETUP) {
+		server_login_failed(s, "", "connect timeout (server_connect_timeout)", true);
+		if (!conn_is_closed(c))
+			conn_close(c, CLOSE_SERVER_CONNECT_TIMEOUT, NULL);
+	} else if (c->state == SS_DRAIN) {
+		conn_close(c, CLOSE_SERVER_DIRTY, "did not answer a cancel request of a client that left");
+	} else {
+		conn_close(c, ownq_late(s), "a query of the pooler's own took too long");
+	}
+}
+
+static bool server_reads(const struct conn *c)
+{
+	const struct server *s = (const struct server *)(const void *)c;
+
+	if (c->state == SS_DIAL)
+		return dial_reads(&s->login->dial);
+	return server_state_reads[c->state];
+}
+
+static bool server_is_raw(const struct conn *c)
+{
+	return c->state == SS_DIAL;
+}
+
+static size_t server_raw(struct conn *c, const char *p, size_t n, size_t *need)
+{
+	return dial_raw(&conn_server(c)->login->dial, p, n, need);
+}
+
+static void server_event(struct conn *c, enum stream_event what)
+{
+	if (c->state == SS_DIAL)
+		dial_event(&conn_server(c)->login->dial, what);
+}
+
+/* The connection is at its end. While it logs in another host may do. */
+static void server_gone(struct conn *c, bool broken)
+{
+	struct server *s = conn_server(c);
+	char text[200] = "server closed the connection";
+
+	if (broken)
+		stream_error(&c->stream, text, sizeof(text));
+	if (c->state == SS_DIAL) {
+		dial_event(&s->login->dial, STREAM_HANGUP);
+	} else if (c->state == SS_LOGIN || c->state == SS_SETUP) {
+		server_login_failed(s, "", text, true);
+	} else if (c->state == SS_IDLE) {
+		conn_close(c, CLOSE_SERVER_SAID, text);
+	} else if (s->fatal_code[0]) {
+		conn_close(c, CLOSE_SERVER_SAID, NULL);
+	} else {
+		conn_close(c, CLOSE_SERVER_CRASHED, NULL);
+	}
+}
+
+/* Its client does not take what it says at the moment: c->eof keeps the end until it does. */
+static void server_hangup(struct conn *c)
+{
+	relay_resume(c);
+}
+
+static void server_closing(struct conn *c, const char *text)
+{
+	struct server *s = conn_server(c);
+	struct client *cl = server_client(s);
+	const struct settings *set = server_settings(s);
+	long age = (long)((clock_us() - c->connected_us) / USEC);
+
+	if (set->log_disconnections)
+		conn_log(c, LL_LOG, "closing because: %s (age=%ld s)", text, age);
+	if (c->state != SS_DIAL && stream_is_open(&c->stream) && c->why != CLOSE_SERVER_SAID && relay_at_boundary(c)) {
+		msgw_terminate(&c->out);
+		relay_last_words(c);
+	}
+	server_login_free(s);
+	if (s->ownq)
+		ownq_free(s);
+	cancel_forget_server(s);
+	conn_unlink(c);
+	server_goto(s, SS_CLOSED);
+	pool_slot_remove(&s->slot);
+	if (cl)
+		client_server_lost(cl, (enum close_why)c->why, text, c->why == CLOSE_SERVER_SAID);
+}
+
+static void server_conn_reap(struct conn *c)
+{
+	struct server *s = conn_server(c);
+
+	buf_free(&c->in);
+	buf_free(&c->out);
+	ring_free(&s->ring);
+	vars_unref(&s->at_login);
+	vars_unref(&s->vars);
+	vars_unref(&s->given);
+	endpoint_put(&c->pooler->registry.endpoints, &s->endpoint);
+	mem_wipe(s->key, sizeof(s->key));
+	xfree(MEM_SERVER, s);
+}
+
+static void server_names(const struct conn *c, const char **db, const char **user)
+{
+	const struct server *s = (const struct server *)(const void *)c;
+
+	if (!s->slot.pool)
+		return;
+	*db = s->slot.pool->db->name;
+	*user = s->slot.pool->user->name;
+}
+
+static const struct conn_ops server_ops = {
+	.message = server_message,
+	.raw = server_raw,
+	.done = server_done,
+	.gone = server_gone,
+	.event = server_event,
+	.due = server_due,
+	.deadline = server_deadline,
+	.reads = server_reads,
+	.is_raw = server_is_raw,
+	.hangup = server_hangup,
+	.closing = server_closing,
+	.reap = server_conn_reap,
+	.names = server_names,
+};
+
+struct server *server_make(struct pool *p, bool reserve)
+{
+	struct registry *r = p->db->registry;
+	struct pooler *pooler = r->ctx;
+	struct server *s = xcalloc(MEM_SERVER, 1, sizeof(*s));
+
+	conn_init(&s->c, pooler, SIDE_SERVER, &server_ops);
+	s->c.fresh = false;
+	s->at_login = vars_empty(r->vars);
+	s->vars = vars_empty(r->vars);
+	s->given = vars_empty(r->vars);
+	s->c.state = SS_DIAL;
+	pool_slot_add(p, &s->slot, NULL, reserve);
+	return s;
+}
+
+struct server *server_launch(struct pool *p, bool reserve)
+{
+	struct server *s = server_make(p, reserve);
+
+	server_login_begin(s);
+	return s;
+}
+
+bool server_is_clean(const struct server *s)
+{
+	const struct conn *c = &s->c;
+
+	return s->status == 'I' && ring_is_idle(&s->ring) && !s->ring.in_copy && !s->dirty && !s->fatal_code[0] && !c->left &&
+	       !buf_len(&c->in) && !buf_len(&c->out) && !c->eof && !c->torn;
+}
+
+/* What the next user must not see goes first: an open transaction, session state. Then back to the pool. */
+static void server_cleaned(struct server *s, const struct ownq_result *r, void *arg)
+{
+	(void)arg;
+	if (!r->ok) {
+		conn_close(&s->c, CLOSE_SERVER_RESET, NULL);
+		return;
+	}
+	server_release(s);
+}
+
+static void server_clean(struct server *s, const char *sql)
+{
+	struct ownq_call q = { .sql = sql, .done = server_cleaned, .timeout_us = server_settings(s)->server_connect_timeout,
+			       .late = CLOSE_SERVER_RESET };
+
+	if (s->c.state != SS_CLEAN)
+		server_goto(s, SS_CLEAN);
+	ownq_start(s, &q);
+}
+
+void server_release(struct server *s)
+{
+	const struct settings *set = server_settings(s);
+
+	assert(!s->c.peer && !s->ownq);
+	if (s->cancels) { /* a cancel that is still on its way must not hit the next user */
+		s->drain_due_us = 0;
+		if (s->c.state != SS_DRAIN)
+			server_goto(s, SS_DRAIN);
+		return;
+	}
+	if ((s->status == 'T' || s->status == 'E') && ring_is_idle(&s->ring) && !s->dirty) {
+		server_clean(s, "ROLLBACK");
+		return;
+	}
+	if (!server_is_clean(s)) {
+		conn_close(&s->c, s->fatal_code[0] ? CLOSE_SERVER_SAID : CLOSE_SERVER_DIRTY, NULL);
+		return;
+	}
+	if (s->reset_due) {
+		s->reset_due = false;
+		if (set->server_reset_query[0]) {
+			server_clean(s, set->server_reset_query);
+			return;
+		}
+	}
+	server_goto(s, SS_IDLE);
+	vars_unref(&s->given);
+	s->given = vars_ref(s->vars);
+	pool_slot_idle(&s->slot);
+}
+
+static void server_tested(struct server *s, const struct ownq_result *r, void *arg)
+{
+	(void)arg;
+	if (!r->ok || r->status != 'I') {
+		conn_close(&s->c, CLOSE_SERVER_CHECK, NULL);
+		return;
+	}
+	server_goto(s, SS_IDLE);
+	pool_slot_idle(&s->slot);
+}
+
+void server_test(struct server *s)
+{
+	const struct settings *set = server_settings(s);
+	const char *sql = set->server_check_query;
+	struct ownq_call q = { .done = server_tested, .timeout_us = set->server_connect_timeout, .late = CLOSE_SERVER_CHECK };
+
+	q.sql = strcmp(sql, "<empty>") ? sql : "";
+	server_goto(s, SS_TEST);
+	ownq_start(s, &q);
+}
+
+/* The client is gone in the middle of a message of its own: the server would wait for the rest for ever. */
+static bool server_is_torn(const struct server *s)
+{
+	return s->c.torn;
+}
+
+void server_end_copy(struct server *s)
+{
+	struct buf *out = relay_out(&s->c);
+	uint32_t mark = msgw_begin(out, MSG_COPY_FAIL);
+
+	msgw_cstr(out, "the client has left");
+	msgw_end(out, mark);
+	ring_push(&s->ring, (struct request){ .kind = REQ_COPY_END });
+	if (s->ring.open) { /* the Sync that was sent before the copy began was ignored */
+		msgw_sync(out);
+		ring_push(&s->ring, (struct request){ .kind = REQ_SYNC, .action = ACT_SWALLOW });
+	}
+}
+
+void server_client_left(struct server *s, bool cancel)
+{
+	bool session = s->slot.pool->mode == POOL_SESSION;
+	const struct settings *set = server_settings(s);
+
+	assert(!s->c.peer);
+	s->reset_due = session || set->server_reset_query_always;
+	if (s->c.state == SS_PREPARE) {
+		server_goto(s, SS_CLEAN); /* the query of our own ends first */
+		return;
+	}
+	if (server_is_torn(s)) {
+		if (cancel && !ring_is_idle(&s->ring))
+			cancel_send(s, NULL);
+		conn_close(&s->c, CLOSE_SERVER_DIRTY, NULL);
+		return;
+	}
+	if (s->ring.copying)
+		server_end_copy(s);
+	if (s->ring.open || s->ring.skipping) {
+		msgw_sync(relay_out(&s->c));
+		ring_push(&s->ring, (struct request){ .kind = REQ_SYNC, .action = ACT_SWALLOW });
+	}
+	if (ring_is_idle(&s->ring)) {
+		server_release(s);
+		return;
+	}
+	if (cancel && ring_may_commit(&s->ring))
+		cancel = false;
+	s->drain_due_us = cancel ? clock_us() + set->server_connect_timeout : 0;
+	server_goto(s, SS_DRAIN);
+	if (cancel)
+		cancel_send(s, NULL);
+}
+
+void server_cancel_landed(struct server *s)
+{
+	assert(s->cancels);
+	s->cancels--;
+	if (s->c.state == SS_DRAIN && ring_is_idle(&s->ring))
+		server_release(s);
+}
+
+static void server_prepared(struct server *s, const struct ownq_result *r, void *arg)
+{
+	struct client *cl = server_client(s);
+
+	(void)arg;
+	if (!cl) { /* it left meanwhile; what was set is known */
+		if (s->c.state == SS_CLEAN)
+			server_release(s);
+		return;
+	}
+	if (r->ok && r->status == 'I')
+		server_goto(s, SS_ACTIVE);
+	else
+		s->dirty = true;
+	client_prepared(cl, r);
+}
+
+/* The statements that turn the server's parameters into wanted; true when application_name alone differs. */
+static bool server_prepare_sql(struct server *s, const struct vars *wanted, struct buf *sql, unsigned *n)
+{
+	const char *name, *from, *to;
+	size_t i = 0, j = 0;
+	bool only_name = true;
+
+	/* client_encoding first: the others' bytes are in it. */
+	*n = 0;
+	to = vars_get(wanted, "client_encoding");
+	from = vars_get(s->vars, "client_encoding");
+	if (to && from && strcmp(to, from) != 0) {
+		var_set_sql(sql, "client_encoding", to);
+		only_name = false;
+		++*n;
+	}
+	while (vars_diff(s->vars, wanted, &i, &j, &name, &from, &to)) {
+		if (!to || var_kind(name) == VAR_FIXED || !strcasecmp(name, "client_encoding"))
+			continue;
+		var_set_sql(sql, name, to);
+		only_name = only_name && !strcasecmp(name, "application_name");
+		++*n;
+	}
+	return only_name;
+}
+
+bool server_prepare(struct server *s, struct client *cl)
+{
+	struct vars *wanted = vars_overlay(s->at_login, cl->own);
+	struct buf sql = { 0 };
+	unsigned n = 0;
+	bool ready = true;
+
+	if (s->vars != wanted) {
+		bool only_name = server_prepare_sql(s, wanted, &sql, &n);
+
+		if (n && only_name) {
+			/* This one cannot fail in a way that matters: it goes in front of the request without a round trip. */
+			msgw_query(relay_out(&s->c), buf_text(&sql));
+			ring_push(&s->ring, (struct request){ .kind = REQ_QUERY, .action = ACT_SWALLOW });
+		} else if (n) {
+			struct ownq_call q = { .sql = buf_text(&sql), .done = server_prepared, .late = CLOSE_SERVER_PARAMETERS,
+					       .timeout_us = server_settings(s)->server_connect_timeout };
+
+			server_goto(s, SS_PREPARE);
+			ownq_start(s, &q);
+			ready = false;
+		}
+		buf_free(&sql);
+	}
+	vars_unref(&wanted);
+	if (ready && s->c.state != SS_ACTIVE)
+		server_goto(s, SS_ACTIVE);
+	return ready;
+}

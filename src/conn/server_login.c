@@ -1,0 +1,402 @@
+/*
+ * server_login.c: choosing a host, and the login at a PostgreSQL server
+ * (manual, 55.2.1). Called by server.c; what happens after the first
+ * ReadyForQuery is not its business.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "auth/scram.h"
+#include "auth/secret.h"
+#include "base/mem.h"
+#include "conf/authfile.h"
+#include "conn/ownq.h"
+#include "conn/relay.h"
+#include "conn/server_priv.h"
+#include "net/tls.h"
+#include "pool/endpoint.h"
+#include "pool/vars.h"
+#include "proto/msgw.h"
+#include "proto/wire.h"
+
+enum { PASSWORD_FILE_MAX = 65536 };
+
+/* Codes of a PasswordMessage's askers (55.7, Authentication*). */
+enum auth_request {
+	AUTH_REQ_OK = 0,
+	AUTH_REQ_CLEARTEXT = 3,
+	AUTH_REQ_MD5 = 5,
+	AUTH_REQ_SASL = 10,
+	AUTH_REQ_SASL_CONTINUE = 11,
+	AUTH_REQ_SASL_FINAL = 12
+};
+
+/* The first line of a file, for secrets that are rotated; NULL when it cannot be read. */
+static char *password_from_file(const char *path)
+{
+	char *text = xmalloc(MEM_LOGIN, PASSWORD_FILE_MAX + 1);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, PASSWORD_FILE_MAX);
+
+	if (fd >= 0)
+		close(fd);
+	if (n < 0) {
+		log_msg(LL_WARNING, "cannot read password_file \"%s\": %s", path, strerror(errno));
+		xfree(MEM_LOGIN, text);
+		return NULL;
+	}
+	text[n] = '\0';
+	text[strcspn(text, "\r\n")] = '\0';
+	return text;
+}
+
+/* What this server login proves itself with: of the entry, else of the user list. */
+static char *server_secret(const struct server *s)
+{
+	const struct pool *p = s->slot.pool;
+	const struct config_database *conf = p->db->conf;
+	const struct auth_entry *e;
+
+	if (conf && conf->password_file)
+		return password_from_file(conf->password_file);
+	if (conf && conf->user && conf->password)
+		return xstrdup(MEM_LOGIN, conf->password);
+	e = config_auth_find(s->c.pooler->registry.config, p->user->name);
+	return e && e->secret[0] ? xstrdup(MEM_LOGIN, e->secret) : NULL;
+}
+
+static bool server_negotiates_directly(const struct server *s)
+{
+	const struct config_database *conf = s->slot.pool->db->conf;
+
+	return param_effective(PARAM_server_tls_sslnegotiation, NULL, conf ? &conf->over : NULL, server_settings(s)) == SSLNEG_DIRECT;
+}
+
+static void server_send_startup(struct server *s)
+{
+	const struct pool *p = s->slot.pool;
+	const struct config_database *conf = p->db->conf;
+	const char *pairs[12];
+	size_t n = 0;
+
+	pairs[n++] = "user";
+	pairs[n++] = p->user->name;
+	pairs[n++] = "database";
+	pairs[n++] = conf && conf->dbname ? conf->dbname : p->db->name;
+	if (conf && conf->client_encoding) {
+		pairs[n++] = "client_encoding";
+		pairs[n++] = conf->client_encoding;
+	}
+	if (conf && conf->datestyle) {
+		pairs[n++] = "DateStyle";
+		pairs[n++] = conf->datestyle;
+	}
+	if (conf && conf->timezone) {
+		pairs[n++] = "TimeZone";
+		pairs[n++] = conf->timezone;
+	}
+	if (conf && conf->application_name) {
+		pairs[n++] = "application_name";
+		pairs[n++] = conf->application_name;
+	}
+	msgw_startup(relay_out(&s->c), 0, pairs, n / 2);
+}
+
+/* The stream is open: from here on it is our protocol. */
+static void server_dialled(struct conn *c, bool ok, const char *why)
+{
+	struct server *s = conn_server(c);
+
+	if (!ok) {
+		server_login_failed(s, "", why, true);
+		return;
+	}
+	s->login->secret = server_secret(s);
+	server_goto(s, SS_LOGIN);
+	server_send_startup(s);
+}
+
+static void server_dial(struct server *s, struct endpoint *e)
+{
+	struct endpoints *all = &s->c.pooler->registry.endpoints;
+
+	s->endpoint = endpoint_get(all, e->host, e->port);
+	s->slot.endpoint = s->endpoint;
+	s->slot.generation = s->endpoint->generation;
+	dial_start(&s->login->dial, &s->c, s->endpoint, NULL, server_negotiates_directly(s), s->login->secure, server_dialled);
+}
+
+/* again: this host once more (with TLS); NULL: the next one of the list. */
+static void server_login_start(struct server *s, uint64_t tried, struct endpoint *again)
+{
+	struct database *db = s->slot.pool->db;
+
+	s->login = xcalloc(MEM_LOGIN, 1, sizeof(*s->login));
+	s->login->tried = tried;
+	s->login->secure = again != NULL;
+	if (!again)
+		again = endpoint_choose(db->hosts, db->n_hosts, &db->turn, &s->login->tried, s->slot.pool->login_retry_us);
+	server_dial(s, again);
+}
+
+void server_login_begin(struct server *s)
+{
+	server_login_start(s, 0, NULL);
+}
+
+void server_login_free(struct server *s)
+{
+	struct server_login *l = s->login;
+
+	if (!l)
+		return;
+	dial_stop(&l->dial);
+	xfree_secret(MEM_LOGIN, l->secret);
+	scram_client_free(&l->scram);
+	xfree(MEM_LOGIN, l);
+	s->login = NULL;
+}
+
+static bool server_has_more_hosts(const struct server *s)
+{
+	const struct database *db = s->slot.pool->db;
+	uint64_t all = db->n_hosts >= 64 ? UINT64_MAX : (UINT64_C(1) << db->n_hosts) - 1;
+
+	return db->conf && (s->login->tried & all) != all;
+}
+
+void server_login_failed(struct server *s, const char *code, const char *text, bool other_host)
+{
+	struct pool *p = s->slot.pool;
+	struct server_login *l = s->login;
+	char kept[300];
+	/* Not in the clear? Then with TLS (libpq's sslmode=allow). */
+	bool secure = l && !l->secure && s->c.state == SS_LOGIN && !strcmp(code, "28000") && !stream_is_tls(&s->c.stream) &&
+		      server_settings(s)->server_tls_sslmode == TLS_ALLOW && s->c.pooler->server_tls && !endpoint_is_local(s->endpoint);
+
+	if (conn_is_closed(&s->c))
+		return;
+	snprintf(kept, sizeof(kept), "%s", text);
+	if (!secure) {
+		endpoint_failed(s->endpoint);
+		log_repeated(&s->endpoint->said, LL_WARNING, "server login failed: %s/%s: %s%s%s", p->db->name, p->user->name, kept,
+			     code[0] ? ", SQLSTATE " : "", code);
+	}
+	if (l && secure)
+		server_launch_next(p, s->slot.reserve, l->tried, s->endpoint);
+	else if (l && other_host && server_has_more_hosts(s))
+		server_launch_next(p, s->slot.reserve, l->tried, NULL);
+	else
+		pool_login_failed(p, code, kept);
+	conn_close(&s->c, s->c.state == SS_DIAL ? CLOSE_SERVER_CONNECT : CLOSE_SERVER_LOGIN, kept);
+}
+
+/* ---- authentication ------------------------------------------------------- */
+
+static void server_no_secret(struct server *s, const char *method)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text), "the server asks for %s authentication, and there is no secret that can do it", method);
+	server_login_failed(s, "28P01", text, false);
+}
+
+static void server_auth_cleartext(struct server *s)
+{
+	if (secret_kind_of(s->login->secret) != SECRET_PLAIN)
+		server_no_secret(s, "password");
+	else
+		msgw_password(relay_out(&s->c), s->login->secret);
+}
+
+static void server_auth_md5(struct server *s, struct msgr *r)
+{
+	const char *salt = msgr_bytes(r, 4);
+	char answer[SECRET_MD5_LEN + 1];
+
+	if (!salt || !msgr_end(r))
+		server_login_failed(s, "", "malformed AuthenticationMD5Password", true);
+	else if (!s->login->secret || !secret_md5_response(s->login->secret, s->slot.pool->user->name, (const uint8_t *)salt, answer))
+		server_no_secret(s, "md5");
+	else
+		msgw_password(relay_out(&s->c), answer);
+}
+
+static void server_auth_sasl(struct server *s, struct msgr *r)
+{
+	struct scram_binding b = { .len = 0 };
+	struct server_login *l = s->login;
+	const char *mechanism, *out;
+	size_t len = msgr_left(r), out_len;
+	const char *list = msgr_bytes(r, len);
+
+	b.len = tls_server_end_point(&s->c.stream, b.data);
+	scram_client_free(&l->scram);
+	l->scram = l->secret ? scram_client_new(l->secret, &s->slot.pool->user->scram, &b) : NULL;
+	if (!l->scram)
+		server_no_secret(s, "SCRAM");
+	else if (scram_client_start(l->scram, list, len, &mechanism, &out, &out_len) != SCRAM_OK)
+		server_login_failed(s, "28P01", scram_client_error(l->scram), true);
+	else
+		msgw_sasl_initial(relay_out(&s->c), mechanism, out, out_len);
+}
+
+static void server_auth_sasl_next(struct server *s, struct msgr *r, bool final)
+{
+	struct scram_client *scram = s->login->scram;
+	size_t len = msgr_left(r), out_len;
+	const char *in = msgr_bytes(r, len), *out;
+
+	if (!scram) {
+		server_login_failed(s, "", "a SASL message that nothing asked for", true);
+	} else if (final) {
+		if (scram_client_final(scram, in, len) != SCRAM_OK)
+			server_login_failed(s, "28P01", scram_client_error(scram), true);
+	} else if (scram_client_next(scram, in, len, &out, &out_len) != SCRAM_OK) {
+		server_login_failed(s, "28P01", scram_client_error(scram), true);
+	} else {
+		msgw_sasl_response(relay_out(&s->c), out, out_len);
+	}
+}
+
+static void server_auth(struct server *s, const struct msg *m)
+{
+	struct msgr r = msgr_of(m);
+	uint32_t code = msgr_u32(&r);
+	char text[80];
+
+	switch (code) {
+	case AUTH_REQ_OK:
+		if (s->login->scram && !scram_client_is_done(s->login->scram))
+			server_login_failed(s, "28P01", "the server did not prove that it knows the password", true);
+		return;
+	case AUTH_REQ_CLEARTEXT:
+		server_auth_cleartext(s);
+		return;
+	case AUTH_REQ_MD5:
+		server_auth_md5(s, &r);
+		return;
+	case AUTH_REQ_SASL:
+		server_auth_sasl(s, &r);
+		return;
+	case AUTH_REQ_SASL_CONTINUE:
+	case AUTH_REQ_SASL_FINAL:
+		server_auth_sasl_next(s, &r, code == AUTH_REQ_SASL_FINAL);
+		return;
+	default:
+		snprintf(text, sizeof(text), "the server asks for authentication method %u, which is not supported", code);
+		server_login_failed(s, "28000", text, true);
+	}
+}
+
+/* ---- after authentication -------------------------------------------------- */
+
+static void server_logged_in(struct server *s)
+{
+	struct pool *p = s->slot.pool;
+	struct addr local = conn_local(&s->c);
+	char text[ADDR_TEXT];
+
+	endpoint_worked(s->endpoint);
+	server_login_free(s);
+	s->logged_in = true;
+	vars_unref(&s->at_login);
+	s->at_login = vars_ref(s->vars);
+	vars_unref(&s->given);
+	s->given = vars_ref(s->vars);
+	vars_unref(&p->db->greeting);
+	p->db->greeting = vars_ref(s->vars);
+	snprintf(p->db->server_version, sizeof(p->db->server_version), "%s", vars_get(s->vars, "server_version") ? vars_get(s->vars, "server_version") : "");
+	if (server_settings(s)->log_connections)
+		conn_log(&s->c, LL_LOG, "new connection to server (from %s)", addr_text(&local, text));
+	server_goto(s, SS_IDLE);
+	pool_slot_login_done(&s->slot);
+}
+
+static void server_connect_query_done(struct server *s, const struct ownq_result *r, void *arg)
+{
+	char text[300];
+
+	(void)arg;
+	if (r->ok && r->status == 'I') {
+		server_logged_in(s);
+		return;
+	}
+	snprintf(text, sizeof(text), "connect_query failed: %s", r->ok ? "it left a transaction open" : r->text);
+	server_login_failed(s, r->code, text, false);
+}
+
+static void server_ready(struct server *s, char status)
+{
+	const struct config_database *conf = s->slot.pool->db->conf;
+
+	s->status = status;
+	if (status != 'I') {
+		server_login_failed(s, "", "the server is not idle after the login", true);
+	} else if (conf && conf->connect_query) {
+		struct ownq_call q = { .sql = conf->connect_query, .done = server_connect_query_done, .late = CLOSE_SERVER_LOGIN };
+
+		server_goto(s, SS_SETUP);
+		ownq_start(s, &q);
+	} else {
+		server_logged_in(s);
+	}
+}
+
+static void server_take_key(struct server *s, const struct msg *m)
+{
+	memcpy(s->key, m->payload, m->len);
+	s->key_len = (uint16_t)m->len;
+	s->pid = (uint32_t)s->key[0] << 24 | (uint32_t)s->key[1] << 16 | (uint32_t)s->key[2] << 8 | s->key[3];
+}
+
+/* Errors that another host of the list may not have: it starts, stops, or is full. */
+static bool server_error_is_local(const char *code)
+{
+	return !strncmp(code, "57P", 3) || !strncmp(code, "53", 2) || !strncmp(code, "08", 2);
+}
+
+enum verdict server_login_message(struct server *s, const struct msg *m, uint32_t *arg)
+{
+	struct error_fields f;
+	const char *name, *value;
+	char text[80];
+
+	(void)arg;
+	switch (m->type) {
+	case MSG_AUTHENTICATION:
+		server_auth(s, m);
+		break;
+	case MSG_PARAMETER_STATUS:
+		server_set_var(s, m, &name, &value);
+		break;
+	case MSG_BACKEND_KEY_DATA:
+		server_take_key(s, m);
+		break;
+	case MSG_NEGOTIATE_PROTOCOL_VERSION:
+	case MSG_NOTICE_RESPONSE:
+		break;
+	case MSG_ERROR_RESPONSE:
+		wire_error_fields(m, &f);
+		server_login_failed(s, f.code, f.message[0] ? f.message : "an error without a message", server_error_is_local(f.code));
+		break;
+	case MSG_READY_FOR_QUERY:
+		server_ready(s, m->payload[0]);
+		break;
+	default:
+		snprintf(text, sizeof(text), "unexpected %s during the login", wire_name(WIRE_SERVER, m->type));
+		server_login_failed(s, "", text, true);
+	}
+	return conn_is_closed(&s->c) ? V_CLOSED : V_DROP;
+}
+
+struct server *server_launch_next(struct pool *p, bool reserve, uint64_t tried, struct endpoint *again)
+{
+	struct server *s = server_make(p, reserve);
+
+	server_login_start(s, tried, again);
+	return s;
+}

@@ -1,0 +1,48 @@
+/*
+ * server_priv: what the files of the server unit share.
+ */
+#ifndef PSBOUNCER_CONN_SERVER_PRIV_H
+#define PSBOUNCER_CONN_SERVER_PRIV_H
+
+#include "conn/dial.h"
+#include "conn/server.h"
+
+struct msg;
+struct scram_client;
+struct settings;
+
+/* While a server connects and logs in. */
+struct server_login {
+	struct dial dial;
+	uint64_t tried; /* hosts of the list that this attempt has tried, a bit each */
+	bool secure;	/* sslmode allow: the second try at the same host, with TLS */
+	char *secret;	/* of the user, or NULL */
+	struct scram_client *scram;
+};
+
+const struct settings *server_settings(const struct server *s);
+
+/* server.c */
+struct server *server_make(struct pool *p, bool reserve); /* without a login under way */
+
+/* Ends a COPY FROM STDIN whose client has gone. */
+void server_end_copy(struct server *s);
+
+/* server_login.c */
+void server_login_begin(struct server *s);
+void server_login_free(struct server *s);
+enum verdict server_login_message(struct server *s, const struct msg *m, uint32_t *arg);
+/*
+ * The login came to nothing: another host is tried when other_host is set and there is one left, else the pool is told. s
+ * is closed either way.
+ */
+void server_login_failed(struct server *s, const char *code, const char *text, bool other_host);
+/* A server for the pool that goes on where another one's attempt ended. */
+struct server *server_launch_next(struct pool *p, bool reserve, uint64_t tried, struct endpoint *again);
+
+/* server_reply.c */
+enum verdict server_message(struct conn *c, const struct msg *m, uint32_t *arg);
+void server_done(struct conn *c);
+void server_set_var(struct server *s, const struct msg *m, const char **name, const char **value);
+
+#endif

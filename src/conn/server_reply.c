@@ -1,0 +1,324 @@
+/*
+ * server_reply.c: what a server's messages mean once it is logged in: for its
+ * client, for the ring of requests, for the transaction's status. Called by the
+ * relay through server.c's ops.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "conn/client.h"
+#include "conn/ownq.h"
+#include "conn/refusal.h"
+#include "conn/relay.h"
+#include "conn/server_priv.h"
+#include "pool/vars.h"
+#include "proto/msgw.h"
+#include "proto/wire.h"
+
+static enum verdict server_nonsense(struct server *s, const char *text)
+{
+	conn_close(&s->c, CLOSE_SERVER_PROTOCOL, text);
+	return V_CLOSED;
+}
+
+/* A message of its place: on to the client, or to nobody. */
+static enum verdict server_pass(const struct server *s, const struct request *q)
+{
+	return s->c.peer && (!q || q->action != ACT_SWALLOW) ? V_FORWARD : V_DROP;
+}
+
+/* name and value stay valid as long as the message is in memory; both NULL when it is malformed (the server is closed then). */
+void server_set_var(struct server *s, const struct msg *m, const char **name, const char **value)
+{
+	struct msgr r = msgr_of(m);
+
+	*name = msgr_cstr(&r);
+	*value = msgr_cstr(&r);
+	if (!msgr_end(&r)) {
+		*name = *value = NULL;
+		conn_close(&s->c, CLOSE_SERVER_PROTOCOL, "malformed ParameterStatus");
+		return;
+	}
+	vars_put(&s->vars, *name, *value);
+	s->slot.vars = s->vars;
+}
+
+static enum verdict server_on_var(struct server *s, const struct msg *m)
+{
+	struct client *cl = server_client(s);
+	const char *name, *value;
+
+	server_set_var(s, m, &name, &value);
+	if (!name)
+		return V_CLOSED;
+	if (!cl || server_pass(s, ring_front(&s->ring)) == V_DROP)
+		return V_DROP;
+	vars_put(&cl->told, name, value);
+	return V_FORWARD;
+}
+
+/* A message that belongs to a request under way: rows, copies, descriptions. */
+static enum verdict server_on_part(struct server *s, bool query_only)
+{
+	struct request *q = ring_front(&s->ring);
+
+	if (!q || (q->kind != REQ_QUERY && (query_only || q->kind != REQ_EXECUTE)))
+		return server_nonsense(s, "a reply that no request asked for");
+	return server_pass(s, q);
+}
+
+/* A message that ends a request of this kind of the extended protocol. */
+static enum verdict server_on_end(struct server *s, enum request_kind kind)
+{
+	struct request *q = ring_front(&s->ring);
+	enum verdict v;
+
+	if (!q || q->kind != kind)
+		return server_nonsense(s, "a reply that no request asked for");
+	v = server_pass(s, q);
+	ring_pop(&s->ring);
+	return v;
+}
+
+static enum verdict server_on_row_description(struct server *s)
+{
+	struct request *q = ring_front(&s->ring);
+
+	return q && q->kind == REQ_DESCRIBE ? server_on_end(s, REQ_DESCRIBE) : server_on_part(s, false);
+}
+
+static enum verdict server_on_parameters(struct server *s)
+{
+	struct request *q = ring_front(&s->ring);
+
+	if (!q || q->kind != REQ_DESCRIBE)
+		return server_nonsense(s, "a ParameterDescription that no request asked for");
+	return server_pass(s, q);
+}
+
+/* RESET and DISCARD ALL take a client's parameters back to its startup packet: the only tags that are looked at. */
+static void server_look_at_tag(struct server *s, const struct msg *m)
+{
+	struct client *cl = server_client(s);
+
+	if (cl && (!strcmp(m->payload, "RESET") || !strcmp(m->payload, "DISCARD ALL")))
+		cl->reset_seen = true;
+}
+
+static enum verdict server_on_complete(struct server *s, const struct msg *m)
+{
+	struct request *q = ring_front(&s->ring);
+
+	if (!q || (q->kind != REQ_QUERY && q->kind != REQ_EXECUTE))
+		return server_nonsense(s, "a CommandComplete that no request asked for");
+	if (m->type == MSG_COMMAND_COMPLETE) {
+		server_look_at_tag(s, m);
+		ring_copy_done(&s->ring);
+	}
+	return q->kind == REQ_EXECUTE ? server_on_end(s, REQ_EXECUTE) : server_pass(s, q);
+}
+
+static enum verdict server_on_copy_in(struct server *s)
+{
+	enum verdict v = server_on_part(s, false);
+
+	if (v != V_CLOSED)
+		ring_copy_in(&s->ring);
+	if (v == V_DROP && s->c.state == SS_DRAIN && s->ring.copying) {
+		/* Its client left before it could send anything: it must not wait for data that nobody sends. */
+		server_end_copy(s);
+	}
+	return v;
+}
+
+static enum verdict server_on_error(struct server *s, const struct msg *m)
+{
+	struct client *cl = server_client(s);
+	struct error_fields f;
+	struct request q;
+
+	wire_error_fields(m, &f);
+	if (strlen(f.code) != 5)
+		return server_nonsense(s, "an error without an SQLSTATE");
+	if (!strcmp(f.severity, "FATAL") || !strcmp(f.severity, "PANIC"))
+		memcpy(s->fatal_code, f.code, sizeof(s->fatal_code));
+	else if (!ring_front(&s->ring))
+		return server_nonsense(s, "an error that no request asked for");
+	q = ring_error(&s->ring);
+	if (q.action == ACT_REFUSE && cl && !strcmp(f.code, "26000")) {
+		refusal_write(relay_out(&cl->c), (enum refusal)q.why);
+		return V_DROP;
+	}
+	if (q.action == ACT_SWALLOW) {
+		if (q.kind == REQ_QUERY)
+			s->dirty = true; /* what we put in front did not work: nobody may rely on this connection */
+		return V_DROP;
+	}
+	return server_pass(s, &q);
+}
+
+/* ---- ReadyForQuery ----------------------------------------------------------- */
+
+static void server_count(struct server *s, struct client *cl)
+{
+	struct counters *n = &s->slot.pool->db->stats.now;
+	int64_t now = clock_us();
+	bool more = s->ring.n || s->ring.open;
+
+	n->queries++;
+	if (cl->query_us)
+		n->query_us += (uint64_t)(now - cl->query_us);
+	cl->query_us = more ? now : 0;
+	if (s->status != 'I')
+		return;
+	n->xacts++;
+	if (cl->xact_us)
+		n->xact_us += (uint64_t)(now - cl->xact_us);
+	cl->xact_us = more ? now : 0;
+}
+
+/* A ReadyForQuery for the linked client. */
+static enum verdict server_ready_for(struct server *s, struct client *cl)
+{
+	cl->status = s->status;
+	cl->idle_us = clock_us();
+	server_count(s, cl);
+	if (s->status != 'I') {
+		if (s->slot.pool->mode == POOL_STATEMENT) {
+			conn_close(&cl->c, CLOSE_STATEMENT_MODE, NULL);
+			return conn_is_closed(&s->c) ? V_CLOSED : V_DROP;
+		}
+		if (cl->limits.xact_idle_us || cl->limits.xact_us)
+			conn_settle(&cl->c);
+		return V_FORWARD;
+	}
+	if (s->vars != s->given || s->vars != cl->told || cl->reset_seen)
+		client_note_vars(cl, s);
+	if (ring_is_idle(&s->ring) && s->slot.pool->mode != POOL_SESSION)
+		return V_LAST;
+	return V_FORWARD;
+}
+
+static enum verdict server_on_ready(struct server *s, const struct msg *m)
+{
+	struct request *front = ring_front(&s->ring), q = { .kind = REQ_SYNC };
+	struct client *cl = server_client(s);
+	char status = m->payload[0];
+
+	if (status != 'I' && status != 'T' && status != 'E')
+		return server_nonsense(s, "a ReadyForQuery with an unknown status");
+	if (front && (front->kind == REQ_QUERY || front->kind == REQ_SYNC)) {
+		q = *front;
+		ring_pop(&s->ring);
+	} else if (!s->ring.in_copy) {
+		return server_nonsense(s, "a ReadyForQuery that no request asked for");
+	}
+	s->status = status;
+	if (q.action == ACT_SWALLOW && s->c.state == SS_ACTIVE) {
+		vars_unref(&s->given);
+		s->given = vars_ref(s->vars);
+		return V_DROP;
+	}
+	if (cl)
+		return server_ready_for(s, cl);
+	if (s->c.state == SS_DRAIN && ring_is_idle(&s->ring))
+		server_release(s);
+	return conn_is_closed(&s->c) ? V_CLOSED : V_DROP;
+}
+
+void server_done(struct conn *c)
+{
+	struct server *s = conn_server(c);
+	struct client *cl = server_client(s);
+
+	s->reset_due = server_settings(s)->server_reset_query_always;
+	client_unlink(cl);
+	server_release(s);
+}
+
+/* ---- dispatch ------------------------------------------------------------------ */
+
+static enum verdict server_reply(struct server *s, const struct msg *m)
+{
+	switch (m->type) {
+	case MSG_DATA_ROW:
+	case MSG_COPY_DATA_B:
+	case MSG_COPY_DONE_B:
+	case MSG_COPY_OUT:
+		return server_on_part(s, false);
+	case MSG_READY_FOR_QUERY:
+		return server_on_ready(s, m);
+	case MSG_COMMAND_COMPLETE:
+	case MSG_EMPTY_QUERY:
+		return server_on_complete(s, m);
+	case MSG_PORTAL_SUSPENDED:
+		return server_on_end(s, REQ_EXECUTE);
+	case MSG_ROW_DESCRIPTION:
+		return server_on_row_description(s);
+	case MSG_PARSE_COMPLETE:
+		return server_on_end(s, REQ_PARSE);
+	case MSG_BIND_COMPLETE:
+		return server_on_end(s, REQ_BIND);
+	case MSG_CLOSE_COMPLETE:
+		return server_on_end(s, REQ_CLOSE);
+	case MSG_NO_DATA:
+		return server_on_end(s, REQ_DESCRIBE);
+	case MSG_PARAMETER_DESCRIPTION:
+		return server_on_parameters(s);
+	case MSG_FUNCTION_CALL_RESPONSE:
+		return server_on_part(s, true);
+	case MSG_COPY_IN:
+		return server_on_copy_in(s);
+	case MSG_ERROR_RESPONSE:
+		return server_on_error(s, m);
+	default:
+		return server_nonsense(s, "a message that has no place after the login");
+	}
+}
+
+/* While nobody uses it a server may only speak of its parameters, of notices, and of its end. */
+static enum verdict server_idle_message(struct server *s, const struct msg *m)
+{
+	struct error_fields f;
+
+	if (m->type != MSG_ERROR_RESPONSE)
+		return server_nonsense(s, "a reply that no request asked for");
+	wire_error_fields(m, &f);
+	conn_close(&s->c, CLOSE_SERVER_SAID, f.message[0] ? f.message : NULL);
+	return V_CLOSED;
+}
+
+enum verdict server_message(struct conn *c, const struct msg *m, uint32_t *arg)
+{
+	struct server *s = conn_server(c);
+
+	if (c->state == SS_LOGIN)
+		return server_login_message(s, m, arg);
+	switch (m->type) {
+	case MSG_PARAMETER_STATUS:
+		return server_on_var(s, m);
+	case MSG_NOTICE_RESPONSE:
+	case MSG_NOTIFICATION:
+		return c->state == SS_ACTIVE ? server_pass(s, ring_front(&s->ring)) : V_DROP;
+	default:
+		break;
+	}
+	switch ((enum server_state)c->state) {
+	case SS_SETUP:
+	case SS_TEST:
+	case SS_PREPARE:
+	case SS_CLEAN:
+		return ownq_message(s, m, arg);
+	case SS_IDLE:
+		return server_idle_message(s, m);
+	case SS_ACTIVE:
+	case SS_DRAIN:
+		return server_reply(s, m);
+	case SS_DIAL:
+	case SS_LOGIN:
+	case SS_CLOSED:
+	case SS_COUNT:
+		break;
+	}
+	return server_nonsense(s, "a message out of its time");
+}

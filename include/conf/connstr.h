@@ -16,7 +16,12 @@ struct connstr {
 	size_t n;
 };
 
-/* Splits text. NULL on success, else a static text of what is wrong and its offset in *at. Values cannot be empty. connstr_free() either way. */
+/*
+ * Splits text. NULL on success, else a static text of what is wrong and in *at
+ * the offset of the pair. A value that begins with a single quote ends with one
+ * ('' is one inside it), any other ends at white space; it cannot be empty. Keys
+ * may come more than once. connstr_free() either way.
+ */
 const char *connstr_parse(const char *text, struct connstr *out, size_t *at) __attribute__((warn_unused_result));
 void connstr_free(struct connstr *c); /* wipes the values */
 

@@ -9,7 +9,7 @@
  *   WHEN    RELOAD or RESTART
  *   min max of numbers; in the type's unit (TIME: microseconds); else 0
  *   default a text that goes through the row's own parser at start
- *   words   of an ENUM: "session|transaction|statement"; else NULL
+ *   words   of an ENUM, a NUL behind each: "session\0transaction\0statement\0"; else NULL
  *   group   heading in the manual and the sample
  *   help    one or two sentences, roff-safe
  */
@@ -63,7 +63,7 @@ struct param {
 	bool restart;	/* cannot change without a restart */
 	int64_t min, max;
 	const char *def;
-	const char *words;
+	const char *words; /* one behind the other, an empty one at the end */
 	const char *group;
 	const char *help;
 	size_t offset; /* in struct settings */
@@ -84,8 +84,8 @@ const struct param *param_find_in(const char *name, unsigned scope);
 const char *param_name_in(const struct param *p, unsigned scope);
 /* The known name of that scope that is nearest to an unknown one, or NULL when none is near. */
 const char *param_nearest(const char *name, unsigned scope);
-/* The same among n words; NULL when none is near. */
-const char *word_nearest(const char *name, const char *const *words, size_t n);
+/* The same with n more words that are known there too. Scope 0: these alone. */
+const char *param_nearest_with(const char *name, unsigned scope, const char *const *words, size_t n);
 
 /*
  * Parses text into the row's field of *s. false and a reason in why (which

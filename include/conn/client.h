@@ -35,32 +35,32 @@ struct client_limits {
 struct client {
 	struct conn c;
 	struct ask ask;
-	struct database *db;		/* held; NULL before the login, and on the console */
-	struct user *user;		/* held; the name it logged in as */
-	struct login *login;		/* while it logs in */
+	struct database *db; /* held; NULL before the login, and on the console */
+	struct user *user;   /* held; the name it logged in as */
+	struct login *login; /* while it logs in */
 	struct console_session *console;
-	struct vars *startup;		/* what it asked for in its startup packet */
-	struct vars *own;		/* startup and what it set since */
-	struct vars *told;		/* every value it was told last */
+	struct vars *startup; /* what it asked for in its startup packet */
+	struct vars *own;     /* startup and what it set since */
+	struct vars *told;    /* every value it was told last */
 	struct client_limits limits;
-	int64_t query_us;		/* when its request began, 0: none */
-	int64_t xact_us;		/* when its transaction began, 0: none */
-	int64_t idle_us;		/* since when it has sent nothing */
+	int64_t query_us; /* when its request began, 0: none */
+	int64_t xact_us;  /* when its transaction began, 0: none */
+	int64_t idle_us;  /* since when it has sent nothing */
 	struct hnode by_key;
 	uint8_t key[CANCEL_KEY];
-	char status;			/* of the last ReadyForQuery it was sent */
-	bool skipping : 1;		/* after an error of ours: everything up to Sync is dropped */
-	bool notified : 1;		/* query_wait_notify was sent for this wait */
+	char status;	   /* of the last ReadyForQuery it was sent */
+	bool skipping : 1; /* after an error of ours: everything up to Sync is dropped */
+	bool notified : 1; /* query_wait_notify was sent for this wait */
 	bool is_admin : 1, is_stats : 1;
-	bool counted : 1;		/* towards max_client_conn */
+	bool counted : 1;		       /* towards max_client_conn */
 	bool counted_db : 1, counted_user : 1; /* towards the limits of its database and user */
 	bool has_key : 1;
-	bool refused : 1;		/* no server can be had: it is closed when the pool's round is over */
-	bool reset_seen : 1;		/* RESET, DISCARD ALL or SET ... TO DEFAULT in this transaction */
-	bool unnamed_commits : 1;	/* its unnamed statement may end a transaction */
-	bool named_commits : 1;		/* some named one may */
-	bool unsettled : 1;		/* session mode: its parameters are to be set again before its next request */
-	bool in_login : 1;		/* counted in pooler.n_logins */
+	bool refused : 1;	  /* no server can be had: it is closed when the pool's round is over */
+	bool reset_seen : 1;	  /* RESET, DISCARD ALL or SET ... TO DEFAULT in this transaction */
+	bool unnamed_commits : 1; /* its unnamed statement may end a transaction */
+	bool named_commits : 1;	  /* some named one may */
+	bool unsettled : 1;	  /* session mode: its parameters are to be set again before its next request */
+	bool in_login : 1;	  /* counted in pooler.n_logins */
 };
 
 static_assert(sizeof(struct client) <= 640, "an idle client is to stay small");
@@ -74,7 +74,7 @@ struct client *client_new(struct pooler *p, int fd, const struct addr *remote);
 struct client *client_new_ops(struct pooler *p, const struct stream_ops *ops, void *under, const struct addr *remote);
 
 void client_goto(struct client *cl, enum client_state to);
-void client_configure(struct client *cl); /* limits anew */
+void client_configure(struct client *cl);		   /* limits anew */
 const char *client_user_name(const struct client *cl);	   /* "(nouser)" before it is known */
 const char *client_database_name(const struct client *cl); /* "(nodb)" before it is known */
 const char *client_application_name(const struct client *cl);

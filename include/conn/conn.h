@@ -94,27 +94,27 @@ struct conn {
 	struct stream stream;
 	struct pooler *pooler;
 	const struct conn_ops *ops;
-	struct conn *peer;		/* the linked client or server */
-	struct counters *stats;		/* where its bytes are counted, or NULL (clients) */
-	TAILQ_ENTRY(conn) all;		/* pooler->clients or ->servers */
-	TAILQ_ENTRY(conn) todo;		/* pooler->resume or ->closed */
-	TAILQ_ENTRY(conn) flush;	/* pooler->flush */
-	struct buf in;			/* read and not yet looked at */
-	struct buf out;			/* to be written before anything else */
+	struct conn *peer;	 /* the linked client or server */
+	struct counters *stats;	 /* where its bytes are counted, or NULL (clients) */
+	TAILQ_ENTRY(conn) all;	 /* pooler->clients or ->servers */
+	TAILQ_ENTRY(conn) todo;	 /* pooler->resume or ->closed */
+	TAILQ_ENTRY(conn) flush; /* pooler->flush */
+	struct buf in;		 /* read and not yet looked at */
+	struct buf out;		 /* to be written before anything else */
 	struct timer timer;
 	uint64_t id;
 	int64_t connected_us, request_us;
 	struct addr remote;
-	uint32_t left;			/* bytes of the current message that have not come yet */
-	uint32_t need;			/* bytes in `in` before it is worth a look */
+	uint32_t left; /* bytes of the current message that have not come yet */
+	uint32_t need; /* bytes in `in` before it is worth a look */
 	uint8_t side, state;
-	uint8_t why;			/* enum close_why; 0 while it is open */
-	bool skip : 1;			/* the bytes that are left are dropped */
-	bool blocked : 1;		/* a write was short: nothing more until it is writable */
+	uint8_t why;			 /* enum close_why; 0 while it is open */
+	bool skip : 1;			 /* the bytes that are left are dropped */
+	bool blocked : 1;		 /* a write was short: nothing more until it is writable */
 	bool resuming : 1, flushing : 1; /* stands on the list */
-	bool eof : 1;			/* the peer has closed; `in` holds what it said last */
-	bool torn : 1;			/* out ends inside a message whose rest will not come */
-	bool fresh : 1;			/* nothing was read yet */
+	bool eof : 1;			 /* the peer has closed; `in` holds what it said last */
+	bool torn : 1;			 /* out ends inside a message whose rest will not come */
+	bool fresh : 1;			 /* nothing was read yet */
 };
 
 TAILQ_HEAD(conn_list, conn);
@@ -127,15 +127,15 @@ struct pooler {
 	struct loop loop;
 	struct registry registry;
 	struct resolver *resolver;
-	struct tls_ctx *client_tls;	/* NULL: not offered */
-	struct tls_ctx *server_tls;	/* NULL: server_tls_sslmode is disable */
+	struct tls_ctx *client_tls; /* NULL: not offered */
+	struct tls_ctx *server_tls; /* NULL: server_tls_sslmode is disable */
 	struct conn_list clients, servers, cancels;
 	unsigned n_clients, n_servers, n_cancels, n_logins;
 	struct conn_list resume, flush, closed;
-	struct relay_scan *scan;	/* what is being looked at, relay.c */
-	struct htab keys;		/* struct client.by_key */
+	struct relay_scan *scan; /* what is being looked at, relay.c */
+	struct htab keys;	 /* struct client.by_key */
 	TAILQ_HEAD(, listener) listeners;
-	struct timer accept_again;	/* back-off after EMFILE */
+	struct timer accept_again; /* back-off after EMFILE */
 	struct log_repeat accept_said;
 	const struct console_ops *console;
 	void *console_ctx;
@@ -148,7 +148,7 @@ struct pooler {
 	void *connect_ctx;
 	uint64_t last_id;
 	enum shutdown shutdown;
-	uint8_t mock_key[32];		/* for logins of users who do not exist */
+	uint8_t mock_key[32]; /* for logins of users who do not exist */
 	/* Statistics of the whole process. */
 	uint64_t closed_by[CLOSE_COUNT];
 };

@@ -28,14 +28,15 @@ struct dial {
 	struct addr addrs[RESOLVE_MAX_ADDRS];
 	size_t n, next;
 	enum dial_phase phase;
-	bool known;	/* nothing has to be looked up */
-	bool direct;	/* server_tls_sslnegotiation = direct */
-	bool want_tls;	/* this attempt asks for TLS */
-	char why[256];	/* of the last failure */
+	bool known;    /* nothing has to be looked up */
+	bool direct;   /* server_tls_sslnegotiation = direct */
+	bool want_tls; /* this attempt asks for TLS */
+	char why[256]; /* of the last failure */
 };
 
 /* to (may be NULL): only this address. secure: TLS even where sslmode is allow. done never runs inside the call. */
-void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct addr *to, bool direct, bool secure, dial_done *done);
+void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct addr *to, bool direct, bool secure,
+	dial_done *done);
 /* The conn's event, raw bytes and interest are the dial's until it is done. */
 void dial_event(struct dial *d, enum stream_event what);
 size_t dial_raw(struct dial *d, const char *p, size_t n, size_t *need);

@@ -12,10 +12,10 @@
 #include "conn/conn.h"
 
 struct ownq_result {
-	bool ok;	    /* no ErrorResponse came */
-	char status;	    /* of ReadyForQuery */
-	char code[6];	    /* of the first error */
-	const char *text;   /* of the first error, "" if none; valid during the callback */
+	bool ok;	  /* no ErrorResponse came */
+	char status;	  /* of ReadyForQuery */
+	char code[6];	  /* of the first error */
+	const char *text; /* of the first error, "" if none; valid during the callback */
 };
 
 /* Values of a row as texts, NULL for null; valid during the call. */
@@ -27,11 +27,11 @@ struct ownq_call {
 	const char *sql;
 	const char *const *params; /* texts; NULL: a simple query */
 	size_t n_params;
-	ownq_row *row;		   /* may be NULL */
+	ownq_row *row; /* may be NULL */
 	ownq_done *done;
 	void *arg;
-	int64_t timeout_us;	   /* 0: none */
-	enum close_why late;	   /* with which the server is closed when it takes longer */
+	int64_t timeout_us;  /* 0: none */
+	enum close_why late; /* with which the server is closed when it takes longer */
 };
 
 /*

@@ -10,14 +10,14 @@
 #include <stdint.h>
 
 enum request_kind {
-	REQ_QUERY,    /* Query or FunctionCall: over at ReadyForQuery */
+	REQ_QUERY, /* Query or FunctionCall: over at ReadyForQuery */
 	REQ_PARSE,
 	REQ_BIND,
 	REQ_DESCRIBE,
 	REQ_EXECUTE,
 	REQ_CLOSE,
-	REQ_SYNC,     /* over at ReadyForQuery */
-	REQ_COPY_END  /* CopyDone or CopyFail: has no answer of its own */
+	REQ_SYNC,    /* over at ReadyForQuery */
+	REQ_COPY_END /* CopyDone or CopyFail: has no answer of its own */
 };
 
 enum request_action {
@@ -28,8 +28,8 @@ enum request_action {
 
 struct request {
 	uint8_t kind, action;
-	uint8_t why;	    /* ACT_REFUSE: which refusal */
-	bool may_commit;    /* ends a transaction: never cancelled when its client leaves */
+	uint8_t why;	 /* ACT_REFUSE: which refusal */
+	bool may_commit; /* ends a transaction: never cancelled when its client leaves */
 };
 
 /* Zero-initialise; ring_free(). */
@@ -39,7 +39,7 @@ struct ring {
 	bool skipping;	       /* an error was answered: all is skipped up to a Sync that is yet to be sent */
 	bool open;	       /* something of the extended protocol was sent since the last Sync */
 	bool copying;	       /* the server reads copy data: no CopyDone or CopyFail was sent yet */
-	uint32_t in_copy;      /* Syncs that were sent into a COPY: ignored by the server, or not, when the COPY failed */
+	uint32_t in_copy; /* Syncs that were sent into a COPY: ignored by the server, or not, when the COPY failed */
 };
 
 /* A message is sent. While the server skips to a Sync, what it will skip is not recorded. */

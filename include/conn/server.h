@@ -27,23 +27,23 @@ enum server_state {
 struct server {
 	struct conn c;
 	struct slot slot;
-	struct endpoint *endpoint;	/* held */
-	struct server_login *login;	/* while it logs in */
-	struct ownq *ownq;		/* a query of our own that runs */
-	struct ring ring;		/* what was sent and is not answered */
-	struct vars *at_login;		/* its parameters after its own login */
-	struct vars *vars;		/* its parameters now */
-	struct vars *given;		/* its parameters when its client's were last taken note of */
-	int64_t drain_due_us;		/* DRAIN: when a cancelled request must have ended; 0: never */
-	unsigned cancels;		/* cancel requests under way to it */
-	uint32_t pid;			/* of the backend */
-	uint8_t key[260];		/* pid and secret, as BackendKeyData had them */
+	struct endpoint *endpoint;  /* held */
+	struct server_login *login; /* while it logs in */
+	struct ownq *ownq;	    /* a query of our own that runs */
+	struct ring ring;	    /* what was sent and is not answered */
+	struct vars *at_login;	    /* its parameters after its own login */
+	struct vars *vars;	    /* its parameters now */
+	struct vars *given;	    /* its parameters when its client's were last taken note of */
+	int64_t drain_due_us;	    /* DRAIN: when a cancelled request must have ended; 0: never */
+	unsigned cancels;	    /* cancel requests under way to it */
+	uint32_t pid;		    /* of the backend */
+	uint8_t key[260];	    /* pid and secret, as BackendKeyData had them */
 	uint16_t key_len;
-	char status;			/* of the last ReadyForQuery: I T E; 0 before the first */
-	char fatal_code[6];		/* an ErrorResponse FATAL came: its end is near */
-	bool dirty : 1;			/* must not be used again */
-	bool reset_due : 1;		/* server_reset_query before it is idle */
-	bool logged_in : 1;		/* the pool counts on it */
+	char status;	    /* of the last ReadyForQuery: I T E; 0 before the first */
+	char fatal_code[6]; /* an ErrorResponse FATAL came: its end is near */
+	bool dirty : 1;	    /* must not be used again */
+	bool reset_due : 1; /* server_reset_query before it is idle */
+	bool logged_in : 1; /* the pool counts on it */
 };
 
 extern const char *const server_state_text[SS_COUNT];

@@ -213,8 +213,8 @@ void cancel_send(struct server *s, struct client *by)
 	struct pooler *p = s->c.pooler;
 	struct cancel *x = xcalloc(MEM_SERVER, 1, sizeof(*x));
 	const struct config_database *conf = s->slot.pool->db->conf;
-	bool direct = param_effective(PARAM_server_tls_sslnegotiation, NULL, conf ? &conf->over : NULL, &p->registry.config->set) ==
-		      SSLNEG_DIRECT;
+	bool direct = param_effective(PARAM_server_tls_sslnegotiation, NULL, conf ? &conf->over : NULL,
+			      &p->registry.config->set) == SSLNEG_DIRECT;
 
 	conn_init(&x->c, p, SIDE_CANCEL, &cancel_ops);
 	x->c.fresh = false;
@@ -233,7 +233,7 @@ void cancel_forget_server(struct server *s)
 
 	if (!s->cancels)
 		return;
-	TAILQ_FOREACH(c, &s->c.pooler->cancels, all)
+	TAILQ_FOREACH (c, &s->c.pooler->cancels, all)
 		if (conn_cancel(c)->target == s)
 			conn_cancel(c)->target = NULL;
 	s->cancels = 0;
@@ -245,7 +245,7 @@ void cancel_forget_client(struct client *cl)
 
 	if (cl->c.state != CS_CANCEL)
 		return;
-	TAILQ_FOREACH(c, &cl->c.pooler->cancels, all)
+	TAILQ_FOREACH (c, &cl->c.pooler->cancels, all)
 		if (conn_cancel(c)->by == cl)
 			conn_cancel(c)->by = NULL;
 }
@@ -255,7 +255,7 @@ unsigned cancel_count(const struct pooler *p, const struct pool *pool)
 	const struct conn *c;
 	unsigned n = 0;
 
-	TAILQ_FOREACH(c, &p->cancels, all) {
+	TAILQ_FOREACH (c, &p->cancels, all) {
 		const struct server *s = conn_cancel_const(c)->target;
 
 		n += s && s->slot.pool == pool;

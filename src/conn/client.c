@@ -100,22 +100,16 @@ static int64_t client_due(const struct conn *c)
 	case CS_STARTUP:
 	case CS_HANDSHAKE:
 	case CS_AUTH:
-	case CS_GREETING:
-		return sooner(0, c->connected_us, client_settings(cl)->client_login_timeout);
-	case CS_IDLE:
-		return sooner(0, cl->idle_us, cl->limits.idle_us);
-	case CS_WAITING:
-		return client_wait_due(cl);
+	case CS_GREETING: return sooner(0, c->connected_us, client_settings(cl)->client_login_timeout);
+	case CS_IDLE: return sooner(0, cl->idle_us, cl->limits.idle_us);
+	case CS_WAITING: return client_wait_due(cl);
 	case CS_PREPARING:
-	case CS_ACTIVE:
-		return client_active_due(cl);
-	case CS_CANCEL:
-		return c->connected_us + 60 * USEC;
+	case CS_ACTIVE: return client_active_due(cl);
+	case CS_CANCEL: return c->connected_us + 60 * USEC;
 	case CS_CONSOLE:
 	case CS_CONSOLE_WAIT:
 	case CS_CLOSED:
-	case CS_COUNT:
-		return 0;
+	case CS_COUNT: return 0;
 	}
 	return 0;
 }
@@ -127,8 +121,9 @@ static bool passed(int64_t since_us, int64_t limit_us)
 
 static void client_wait_deadline(struct client *cl)
 {
-	struct msgw_error e = { .severity = "NOTICE", .code = "00000",
-				.message = "No server connection available in postgres backend, client being queued" };
+	struct msgw_error e = {.severity = "NOTICE",
+		.code = "00000",
+		.message = "No server connection available in postgres backend, client being queued"};
 
 	if (passed(cl->ask.since_us, cl->limits.wait_us)) {
 		conn_close(&cl->c, CLOSE_WAIT_TIMEOUT, NULL);
@@ -158,27 +153,16 @@ static void client_deadline(struct conn *c)
 	case CS_STARTUP:
 	case CS_HANDSHAKE:
 	case CS_AUTH:
-	case CS_GREETING:
-		conn_close(c, CLOSE_LOGIN_TIMEOUT, NULL);
-		return;
-	case CS_IDLE:
-		conn_close(c, CLOSE_IDLE_TIMEOUT, NULL);
-		return;
-	case CS_WAITING:
-		client_wait_deadline(cl);
-		return;
+	case CS_GREETING: conn_close(c, CLOSE_LOGIN_TIMEOUT, NULL); return;
+	case CS_IDLE: conn_close(c, CLOSE_IDLE_TIMEOUT, NULL); return;
+	case CS_WAITING: client_wait_deadline(cl); return;
 	case CS_PREPARING:
-	case CS_ACTIVE:
-		client_active_deadline(cl);
-		return;
-	case CS_CANCEL:
-		conn_close(c, CLOSE_CANCEL_DONE, NULL);
-		return;
+	case CS_ACTIVE: client_active_deadline(cl); return;
+	case CS_CANCEL: conn_close(c, CLOSE_CANCEL_DONE, NULL); return;
 	case CS_CONSOLE:
 	case CS_CONSOLE_WAIT:
 	case CS_CLOSED:
-	case CS_COUNT:
-		return;
+	case CS_COUNT: return;
 	}
 }
 
@@ -302,7 +286,8 @@ static const char *client_close_code(const struct client *cl)
 static void client_last_words(struct client *cl, const char *text)
 {
 	const struct close_row *row = &close_rows[cl->c.why];
-	struct msgw_error e = { .severity = row->severity, .code = client_close_code(cl), .message = text, .hint = row->hint };
+	struct msgw_error e = {
+		.severity = row->severity, .code = client_close_code(cl), .message = text, .hint = row->hint};
 
 	if (!row->severity || cl->c.state == CS_HANDSHAKE || cl->c.state == CS_CANCEL || !relay_at_boundary(&cl->c))
 		return;
@@ -401,7 +386,7 @@ static void client_resumed(struct conn *c)
 	if (!cl->refused)
 		return;
 	snprintf(text, sizeof(text), "server login has been failing, cached error: %s (server_login_retry)",
-		 cl->ask.pool->failure.text ? cl->ask.pool->failure.text : "connect failed");
+		cl->ask.pool->failure.text ? cl->ask.pool->failure.text : "connect failed");
 	conn_close(c, CLOSE_SERVER_LOGIN_FAILED, text);
 }
 
@@ -577,7 +562,7 @@ void client_note_vars(struct client *cl, struct server *s)
 
 void client_refuse(struct client *cl, const char *code, const char *text, const char *hint, bool simple)
 {
-	struct msgw_error e = { .severity = "ERROR", .code = code, .message = text, .hint = hint };
+	struct msgw_error e = {.severity = "ERROR", .code = code, .message = text, .hint = hint};
 
 	if (client_settings(cl)->log_pooler_errors)
 		conn_log(&cl->c, LL_WARNING, "pooler error: %s", text);

@@ -36,8 +36,8 @@ struct login {
 	struct scram_server *scram;
 	bool asked_tls, asked_gss;
 	bool sasl_begun; /* SASLInitialResponse has come */
-	bool console; /* the virtual database */
-	bool known;   /* the user is in auth_file */
+	bool console;	 /* the virtual database */
+	bool known;	 /* the user is in auth_file */
 };
 
 static enum verdict login_over(struct client *cl)
@@ -146,7 +146,8 @@ struct login_params {
 
 static bool login_is_tracked(const struct client *cl, const char *name)
 {
-	static const char *const always[] = { "client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings", "application_name" };
+	static const char *const always[] = {
+		"client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings", "application_name"};
 
 	for (size_t i = 0; i < sizeof(always) / sizeof(*always); i++)
 		if (!strcasecmp(always[i], name))
@@ -174,13 +175,14 @@ static bool login_set_param(const char *name, const char *value, void *arg)
 static bool login_take_params(struct client *cl)
 {
 	const struct settings *set = client_settings(cl);
-	struct login_params p = { .cl = cl };
+	struct login_params p = {.cl = cl};
 	const char *name, *value, *fault;
 	char text[300];
 	size_t at = 0;
 
 	while (startup_next(&cl->login->st, &at, &name, &value)) {
-		if (!strcmp(name, "user") || !strcmp(name, "database") || !strcmp(name, "replication") || !strncmp(name, "_pq_.", 5))
+		if (!strcmp(name, "user") || !strcmp(name, "database") || !strcmp(name, "replication") ||
+			!strncmp(name, "_pq_.", 5))
 			continue;
 		if (!strcmp(name, "options")) {
 			if (config_list_has(set->ignore_startup_parameters, "options"))
@@ -209,7 +211,8 @@ static void login_add_host(struct client *cl)
 
 	if (!client_settings(cl)->application_name_add_host)
 		return;
-	snprintf(text, sizeof(text), "%.100s%s%s", name ? name : "", name && *name ? " - " : "", addr_text(&cl->c.remote, addr));
+	snprintf(text, sizeof(text), "%.100s%s%s", name ? name : "", name && *name ? " - " : "",
+		addr_text(&cl->c.remote, addr));
 	vars_put(&cl->startup, "application_name", text);
 }
 
@@ -237,7 +240,8 @@ static void login_log(struct client *cl)
 	if (!client_settings(cl)->log_connections)
 		return;
 	tls_describe(&cl->c.stream, tls, sizeof(tls));
-	conn_log(&cl->c, LL_LOG, "login attempt: db=%s user=%s tls=%s", cl->login->database, cl->login->user, tls[0] ? tls : "no");
+	conn_log(&cl->c, LL_LOG, "login attempt: db=%s user=%s tls=%s", cl->login->database, cl->login->user,
+		tls[0] ? tls : "no");
 }
 
 /* The client is who it says. It may have a place of its database and its user, if there is one. */
@@ -365,10 +369,10 @@ static void login_failed(struct client *cl, enum close_why why, const char *reas
 static void login_start_scram(struct client *cl)
 {
 	struct login *l = cl->login;
-	struct scram_binding b = { .len = 0 };
+	struct scram_binding b = {.len = 0};
 	struct scram_verifier v;
 	struct user *u = registry_user(&cl->c.pooler->registry, l->user);
-	const char *mechanisms[] = { SCRAM_PLUS_NAME, SCRAM_NAME };
+	const char *mechanisms[] = {SCRAM_PLUS_NAME, SCRAM_NAME};
 
 	b.len = tls_server_end_point(&cl->c.stream, b.data);
 	user_hold(u);
@@ -423,18 +427,14 @@ static void login_authenticate(struct client *cl)
 		return;
 	}
 	switch ((enum auth_type)client_settings(cl)->auth_type) {
-	case AUTH_ANY:
-		login_authenticated(cl);
-		return;
+	case AUTH_ANY: login_authenticated(cl); return;
 	case AUTH_TRUST:
 		if (l->known)
 			login_authenticated(cl);
 		else
 			conn_close(&cl->c, CLOSE_NO_SUCH_USER, NULL);
 		return;
-	case AUTH_CERT:
-		login_by_certificate(cl);
-		return;
+	case AUTH_CERT: login_by_certificate(cl); return;
 	case AUTH_PLAIN:
 		l->method = METHOD_PLAIN;
 		msgw_auth_cleartext(relay_out(&cl->c));
@@ -445,9 +445,7 @@ static void login_authenticate(struct client *cl)
 		else
 			login_start_md5(cl);
 		break;
-	case AUTH_SCRAM:
-		login_start_scram(cl);
-		break;
+	case AUTH_SCRAM: login_start_scram(cl); break;
 	}
 	client_goto(cl, CS_AUTH);
 }
@@ -562,13 +560,16 @@ static bool login_may_go_on(struct client *cl)
 
 	if (!cl->login->user || !cl->login->user[0])
 		conn_close(&cl->c, CLOSE_NO_USER_NAME, NULL);
-	else if (set->client_tls_sslmode >= TLS_REQUIRE && cl->c.remote.family != AF_UNIX && !stream_is_tls(&cl->c.stream))
+	else if (set->client_tls_sslmode >= TLS_REQUIRE && cl->c.remote.family != AF_UNIX &&
+		 !stream_is_tls(&cl->c.stream))
 		conn_close(&cl->c, CLOSE_TLS_REQUIRED, NULL);
 	else if (login_wants_replication(&cl->login->st))
 		conn_close(&cl->c, CLOSE_REPLICATION, NULL);
 	else if (p->shutdown != RUNNING && !cl->login->console)
 		conn_close(&cl->c, CLOSE_SHUTTING_DOWN_LOGIN, NULL);
-	else if (cl->login->console && (config_list_has(set->admin_users, cl->login->user) || config_list_has(set->stats_users, cl->login->user) || login_is_owner(cl)))
+	else if (cl->login->console &&
+		 (config_list_has(set->admin_users, cl->login->user) ||
+			 config_list_has(set->stats_users, cl->login->user) || login_is_owner(cl)))
 		return true;
 	else if (!pool_limit_take(&p->registry, LIMIT_CLIENTS, NULL))
 		conn_close(&cl->c, CLOSE_MAX_CLIENTS, NULL);
@@ -616,14 +617,9 @@ size_t client_login_raw(struct conn *c, const char *p, size_t n, size_t *need)
 	struct startup st;
 
 	switch (wire_startup(p, n, &st, need)) {
-	case STARTUP_MORE:
-		return 0;
-	case STARTUP_BAD:
-		conn_close(c, CLOSE_STARTUP, st.why);
-		return 0;
-	case STARTUP_SSL:
-		login_on_ssl_request(cl, n - st.size);
-		return st.size;
+	case STARTUP_MORE: return 0;
+	case STARTUP_BAD: conn_close(c, CLOSE_STARTUP, st.why); return 0;
+	case STARTUP_SSL: login_on_ssl_request(cl, n - st.size); return st.size;
 	case STARTUP_GSS:
 		if (login_get(cl)->asked_gss) {
 			conn_close(c, CLOSE_STARTUP, "a second GSSENCRequest");
@@ -632,12 +628,8 @@ size_t client_login_raw(struct conn *c, const char *p, size_t n, size_t *need)
 		cl->login->asked_gss = true;
 		login_answer_byte(cl, 'N');
 		return st.size;
-	case STARTUP_CANCEL:
-		login_on_cancel(cl, &st);
-		return st.size;
-	case STARTUP_HELLO:
-		login_on_hello(cl, &st);
-		return st.size;
+	case STARTUP_CANCEL: login_on_cancel(cl, &st); return st.size;
+	case STARTUP_HELLO: login_on_hello(cl, &st); return st.size;
 	}
 	return 0;
 }

@@ -96,13 +96,14 @@ static struct text client_query_text(const struct msg *m)
 {
 	const char *nul = memchr(m->payload, 0, m->have);
 
-	return (struct text){ m->payload, nul ? (size_t)(nul - m->payload) : m->have, nul || m->have == m->len };
+	return (struct text){m->payload, nul ? (size_t)(nul - m->payload) : m->have, nul || m->have == m->len};
 }
 
 static struct text client_parse_text(const struct msg *m)
 {
 	size_t name = strlen(m->payload) + 1; /* its NUL is in memory: tbl/messages.h */
-	struct msg rest = { .payload = m->payload + name, .have = m->have - (uint32_t)name, .len = m->len - (uint32_t)name };
+	struct msg rest = {
+		.payload = m->payload + name, .have = m->have - (uint32_t)name, .len = m->len - (uint32_t)name};
 
 	return client_query_text(&rest);
 }
@@ -145,19 +146,13 @@ static enum verdict client_skip(struct client *cl, const struct msg *m)
 static enum verdict client_alone(struct client *cl, const struct msg *m)
 {
 	switch (m->type) {
-	case MSG_SYNC:
-		msgw_ready(relay_out(&cl->c), 'I');
-		return V_DROP;
-	case MSG_CLOSE:
-		msgw_empty(relay_out(&cl->c), MSG_CLOSE_COMPLETE);
-		return V_DROP;
+	case MSG_SYNC: msgw_ready(relay_out(&cl->c), 'I'); return V_DROP;
+	case MSG_CLOSE: msgw_empty(relay_out(&cl->c), MSG_CLOSE_COMPLETE); return V_DROP;
 	case MSG_FLUSH:
 	case MSG_COPY_DATA:
 	case MSG_COPY_DONE:
-	case MSG_COPY_FAIL:
-		return V_DROP;
-	default:
-		return client_want_server(cl);
+	case MSG_COPY_FAIL: return V_DROP;
+	default: return client_want_server(cl);
 	}
 }
 
@@ -175,7 +170,7 @@ static enum verdict client_refuse_parse(struct client *cl)
 
 static void client_push(struct server *s, enum request_kind kind, bool may_commit)
 {
-	ring_push(&s->ring, (struct request){ .kind = (uint8_t)kind, .action = ACT_FORWARD, .may_commit = may_commit });
+	ring_push(&s->ring, (struct request){.kind = (uint8_t)kind, .action = ACT_FORWARD, .may_commit = may_commit});
 }
 
 static void client_on_query(struct client *cl, struct server *s, const struct msg *m)
@@ -205,37 +200,20 @@ static void client_on_parse(struct client *cl, struct server *s, const struct ms
 static enum verdict client_send(struct client *cl, struct server *s, const struct msg *m)
 {
 	switch (m->type) {
-	case MSG_QUERY:
-		client_on_query(cl, s, m);
-		break;
-	case MSG_FUNCTION_CALL:
-		client_push(s, REQ_QUERY, false);
-		break;
-	case MSG_PARSE:
-		client_on_parse(cl, s, m);
-		break;
+	case MSG_QUERY: client_on_query(cl, s, m); break;
+	case MSG_FUNCTION_CALL: client_push(s, REQ_QUERY, false); break;
+	case MSG_PARSE: client_on_parse(cl, s, m); break;
 	case MSG_BIND:
 		cl->db->stats.now.binds++;
 		client_push(s, REQ_BIND, false);
 		break;
-	case MSG_DESCRIBE:
-		client_push(s, REQ_DESCRIBE, false);
-		break;
-	case MSG_EXECUTE:
-		client_push(s, REQ_EXECUTE, cl->unnamed_commits || cl->named_commits);
-		break;
-	case MSG_CLOSE:
-		client_push(s, REQ_CLOSE, false);
-		break;
-	case MSG_SYNC:
-		client_push(s, REQ_SYNC, false);
-		break;
+	case MSG_DESCRIBE: client_push(s, REQ_DESCRIBE, false); break;
+	case MSG_EXECUTE: client_push(s, REQ_EXECUTE, cl->unnamed_commits || cl->named_commits); break;
+	case MSG_CLOSE: client_push(s, REQ_CLOSE, false); break;
+	case MSG_SYNC: client_push(s, REQ_SYNC, false); break;
 	case MSG_COPY_DONE:
-	case MSG_COPY_FAIL:
-		client_push(s, REQ_COPY_END, false);
-		break;
-	default: /* Flush and CopyData have no answer */
-		return V_FORWARD;
+	case MSG_COPY_FAIL: client_push(s, REQ_COPY_END, false); break;
+	default: /* Flush and CopyData have no answer */ return V_FORWARD;
 	}
 	client_begin(cl);
 	return V_FORWARD;

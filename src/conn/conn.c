@@ -13,8 +13,8 @@
 #include "pool/stats.h"
 
 const struct close_row close_rows[CLOSE_COUNT] = {
-	[CLOSE_NONE] = { "NONE", NULL, "", "", NULL },
-#define CLOSE(name, severity, code, text, hint) [CLOSE_##name] = { #name, severity, code, text, hint },
+	[CLOSE_NONE] = {"NONE", NULL, "", "", NULL},
+#define CLOSE(name, severity, code, text, hint) [CLOSE_##name] = {#name, severity, code, text, hint},
 #include "tbl/close_why.h"
 #undef CLOSE
 };
@@ -43,10 +43,10 @@ void conn_log(const struct conn *c, enum log_level level, const char *fmt, ...)
 
 struct addr conn_local(const struct conn *c)
 {
-	struct addr a = { .family = AF_UNSPEC };
+	struct addr a = {.family = AF_UNSPEC};
 
 	if (c->remote.family == AF_UNIX)
-		a = (struct addr){ .family = AF_UNIX, .port = c->remote.port };
+		a = (struct addr){.family = AF_UNIX, .port = c->remote.port};
 	else
 		stream_local(&c->stream, &a);
 	return a;
@@ -208,17 +208,11 @@ void conn_event(struct stream *s, enum stream_event what, void *arg)
 		}
 		relay_read(c);
 		return;
-	case STREAM_WRITABLE:
-		conn_writable(c);
-		return;
-	case STREAM_HANGUP:
-		conn_hung_up(c);
-		return;
+	case STREAM_WRITABLE: conn_writable(c); return;
+	case STREAM_HANGUP: conn_hung_up(c); return;
 	case STREAM_CONNECTED:
 	case STREAM_SECURED:
-	case STREAM_FAILED:
-		c->ops->event(c, what);
-		return;
+	case STREAM_FAILED: c->ops->event(c, what); return;
 	}
 }
 

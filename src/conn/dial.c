@@ -63,7 +63,7 @@ static bool dial_connect_local(struct dial *d)
 	const char *dir = d->endpoint->host[0] ? d->endpoint->host : cfg->set.unix_socket_dir;
 	int n = snprintf(path, sizeof(path), "%s/.s.PGSQL.%u", dir, d->endpoint->port);
 
-	d->c->remote = (struct addr){ .family = AF_UNIX, .port = d->endpoint->port };
+	d->c->remote = (struct addr){.family = AF_UNIX, .port = d->endpoint->port};
 	if (n < 0 || (size_t)n >= sizeof(path)) {
 		errno = ENAMETOOLONG;
 		return false;
@@ -77,8 +77,9 @@ static bool dial_connect(struct dial *d)
 
 	if (p->connect_hook) {
 		d->next++;
-		d->c->remote = d->n ? d->addrs[d->next - 1] : (struct addr){ .family = AF_UNIX };
-		return p->connect_hook(&d->c->stream, d->endpoint->host, d->endpoint->port, conn_event, d->c, p->connect_ctx);
+		d->c->remote = d->n ? d->addrs[d->next - 1] : (struct addr){.family = AF_UNIX};
+		return p->connect_hook(&d->c->stream, d->endpoint->host, d->endpoint->port, conn_event, d->c,
+			p->connect_ctx);
 	}
 	if (endpoint_is_local(d->endpoint)) {
 		d->next++;
@@ -124,7 +125,8 @@ static void dial_resolved(const struct addr *addrs, size_t n, const char *error,
 		dial_finish(d, false);
 }
 
-void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct addr *to, bool direct, bool secure, dial_done *done)
+void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct addr *to, bool direct, bool secure,
+	dial_done *done)
 {
 	struct pooler *p = c->pooler;
 	enum tls_mode mode = (enum tls_mode)p->registry.config->set.server_tls_sslmode;
@@ -178,21 +180,15 @@ void dial_event(struct dial *d, enum stream_event what)
 	char text[200];
 
 	switch (what) {
-	case STREAM_CONNECTED:
-		dial_connected(d);
-		return;
-	case STREAM_SECURED:
-		dial_finish(d, true);
-		return;
+	case STREAM_CONNECTED: dial_connected(d); return;
+	case STREAM_SECURED: dial_finish(d, true); return;
 	case STREAM_FAILED:
 		stream_error(&d->c->stream, text, sizeof(text));
 		dial_failed(d, d->phase == DIAL_HANDSHAKE ? "TLS handshake" : "connect", text);
 		return;
 	case STREAM_READABLE:
 	case STREAM_WRITABLE:
-	case STREAM_HANGUP:
-		dial_failed(d, "connect", "connection closed");
-		return;
+	case STREAM_HANGUP: dial_failed(d, "connect", "connection closed"); return;
 	}
 }
 

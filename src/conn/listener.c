@@ -39,7 +39,7 @@ static void listener_pause(struct pooler *p)
 {
 	struct listener *l;
 
-	TAILQ_FOREACH(l, &p->listeners, link)
+	TAILQ_FOREACH (l, &p->listeners, link)
 		event_del(&l->ev);
 	timer_set(&p->loop.timers, &p->accept_again, clock_us() + USEC);
 }
@@ -50,7 +50,7 @@ static void listener_go_on(struct timer *t, void *ctx)
 	struct listener *l;
 
 	(void)ctx;
-	TAILQ_FOREACH(l, &p->listeners, link)
+	TAILQ_FOREACH (l, &p->listeners, link)
 		event_add(&l->ev, NULL);
 }
 
@@ -77,7 +77,7 @@ static struct addr listener_peer(const struct listener *l, int fd, const struct 
 
 	if (l->addr.family != AF_UNIX)
 		return a;
-	a = (struct addr){ .family = AF_UNIX, .port = l->addr.port, .u.local = { .uid = UINT32_MAX } };
+	a = (struct addr){.family = AF_UNIX, .port = l->addr.port, .u.local = {.uid = UINT32_MAX}};
 	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n)) {
 		a.u.local.pid = cred.pid;
 		a.u.local.uid = cred.uid;
@@ -103,7 +103,8 @@ static void listener_accept(evutil_socket_t fd, short what, void *arg)
 		int new = accept4(fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (new < 0 && listener_is_out_of(errno)) {
-			log_repeated(&p->accept_said, LL_WARNING, "accept() failed: %s: no new clients for a second", strerror(errno));
+			log_repeated(&p->accept_said, LL_WARNING, "accept() failed: %s: no new clients for a second",
+				strerror(errno));
 			listener_pause(p);
 		}
 		if (new < 0)
@@ -157,7 +158,7 @@ static int listener_socket(int family, const struct sockaddr *sa, socklen_t len,
 static bool listener_open_tcp(struct pooler *p, const char *host, struct errs *errs)
 {
 	const struct settings *set = &p->registry.config->set;
-	struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_ADDRCONFIG, .ai_socktype = SOCK_STREAM }, *list, *ai;
+	struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_ADDRCONFIG, .ai_socktype = SOCK_STREAM}, *list, *ai;
 	bool any = !strcmp(host, "*"), opened = false;
 	char port[8], text[ADDR_TEXT];
 	int rc;
@@ -229,7 +230,7 @@ static bool listener_set_rights(const struct settings *set, const char *path, st
 static bool listener_open_unix(struct pooler *p, struct errs *errs)
 {
 	const struct settings *set = &p->registry.config->set;
-	struct addr a = { .family = AF_UNIX, .port = (uint16_t)set->listen_port };
+	struct addr a = {.family = AF_UNIX, .port = (uint16_t)set->listen_port};
 	struct sockaddr_un un;
 	socklen_t len = (socklen_t)listener_unix_name(set, &un);
 	int fd;
@@ -242,7 +243,8 @@ static bool listener_open_unix(struct pooler *p, struct errs *errs)
 		unlink(un.sun_path);
 	fd = listener_socket(AF_UNIX, (struct sockaddr *)&un, len, set);
 	if (fd < 0) {
-		errs_add(errs, NULL, 0, "cannot listen in unix_socket_dir \"%s\": %s", set->unix_socket_dir, strerror(errno));
+		errs_add(errs, NULL, 0, "cannot listen in unix_socket_dir \"%s\": %s", set->unix_socket_dir,
+			strerror(errno));
 		return false;
 	}
 	listener_add(p, fd, &a, un.sun_path[0] ? un.sun_path : NULL);
@@ -261,7 +263,7 @@ static bool listener_inherit(struct pooler *p, int fd, struct errs *errs)
 	}
 	a = addr_from_sockaddr((struct sockaddr *)&ss, len);
 	if (ss.ss_family == AF_UNIX)
-		a = (struct addr){ .family = AF_UNIX, .port = (uint16_t)p->registry.config->set.listen_port };
+		a = (struct addr){.family = AF_UNIX, .port = (uint16_t)p->registry.config->set.listen_port};
 	evutil_make_socket_nonblocking(fd);
 	evutil_make_socket_closeonexec(fd);
 	listener_add(p, fd, &a, NULL);

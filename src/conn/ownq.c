@@ -34,7 +34,7 @@ static void ownq_send(struct server *s, const struct ownq_call *q)
 
 	if (!q->params) {
 		msgw_query(out, q->sql);
-		ring_push(&s->ring, (struct request){ .kind = REQ_QUERY, .action = ACT_SWALLOW });
+		ring_push(&s->ring, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW});
 		return;
 	}
 	msgw_parse(out, "", q->sql);
@@ -43,7 +43,7 @@ static void ownq_send(struct server *s, const struct ownq_call *q)
 	msgw_sync(out);
 	for (int kind = REQ_PARSE; kind <= REQ_SYNC; kind++)
 		if (kind != REQ_DESCRIBE && kind != REQ_CLOSE)
-			ring_push(&s->ring, (struct request){ .kind = (uint8_t)kind, .action = ACT_SWALLOW });
+			ring_push(&s->ring, (struct request){.kind = (uint8_t)kind, .action = ACT_SWALLOW});
 }
 
 void ownq_start(struct server *s, const struct ownq_call *q)
@@ -123,7 +123,7 @@ static enum verdict ownq_on_ready(struct server *s, const struct msg *m)
 	}
 	ring_pop(&s->ring);
 	s->status = m->payload[0];
-	r = (struct ownq_result){ .ok = !o->failed, .status = s->status, .text = o->text };
+	r = (struct ownq_result){.ok = !o->failed, .status = s->status, .text = o->text};
 	memcpy(r.code, o->code, sizeof(r.code));
 	s->ownq = NULL;
 	o->done(s, &r, o->arg);
@@ -136,13 +136,9 @@ enum verdict ownq_message(struct server *s, const struct msg *m, uint32_t *arg)
 	struct request *front = ring_front(&s->ring);
 
 	switch (m->type) {
-	case MSG_READY_FOR_QUERY:
-		return ownq_on_ready(s, m);
-	case MSG_ERROR_RESPONSE:
-		ownq_on_error(s, m);
-		return V_DROP;
-	case MSG_DATA_ROW:
-		return ownq_on_row(s, m, arg);
+	case MSG_READY_FOR_QUERY: return ownq_on_ready(s, m);
+	case MSG_ERROR_RESPONSE: ownq_on_error(s, m); return V_DROP;
+	case MSG_DATA_ROW: return ownq_on_row(s, m, arg);
 	case MSG_PARSE_COMPLETE:
 	case MSG_BIND_COMPLETE:
 		if (front && front->kind != REQ_QUERY && front->kind != REQ_SYNC)
@@ -154,8 +150,7 @@ enum verdict ownq_message(struct server *s, const struct msg *m, uint32_t *arg)
 			ring_pop(&s->ring);
 		return V_DROP;
 	case MSG_ROW_DESCRIPTION:
-	case MSG_NO_DATA:
-		return V_DROP;
+	case MSG_NO_DATA: return V_DROP;
 	default:
 		/* COPY and whatever else no query of ours asks for. */
 		conn_close(&s->c, CLOSE_SERVER_PROTOCOL, "unexpected reply to a query of the pooler's own");

@@ -50,9 +50,12 @@ static void pooler_test(struct slot *s, void *ctx)
 static void pooler_close(struct slot *s, enum pool_close why, void *ctx)
 {
 	static const enum close_why map[] = {
-		[POOL_CLOSE_RETIRED] = CLOSE_SERVER_RETIRED,   [POOL_CLOSE_EVICTED] = CLOSE_SERVER_EVICTED,
-		[POOL_CLOSE_LIFETIME] = CLOSE_SERVER_LIFETIME, [POOL_CLOSE_IDLE] = CLOSE_SERVER_IDLE,
-		[POOL_CLOSE_PAUSED] = CLOSE_SERVER_PAUSED,     [POOL_CLOSE_SURPLUS] = CLOSE_SERVER_SURPLUS,
+		[POOL_CLOSE_RETIRED] = CLOSE_SERVER_RETIRED,
+		[POOL_CLOSE_EVICTED] = CLOSE_SERVER_EVICTED,
+		[POOL_CLOSE_LIFETIME] = CLOSE_SERVER_LIFETIME,
+		[POOL_CLOSE_IDLE] = CLOSE_SERVER_IDLE,
+		[POOL_CLOSE_PAUSED] = CLOSE_SERVER_PAUSED,
+		[POOL_CLOSE_SURPLUS] = CLOSE_SERVER_SURPLUS,
 		[POOL_CLOSE_KILLED] = CLOSE_DATABASE_REMOVED,
 	};
 
@@ -200,7 +203,7 @@ bool pooler_configure(struct pooler *p, struct config *c, struct errs *errs)
 	p->client_tls = client_tls;
 	p->server_tls = server_tls;
 	registry_configure(&p->registry, c);
-	TAILQ_FOREACH(conn, &p->clients, all)
+	TAILQ_FOREACH (conn, &p->clients, all)
 		if (conn_client(conn)->db)
 			client_configure(conn_client(conn));
 	return true;
@@ -237,7 +240,8 @@ static void pooler_run_flushes(struct pooler *p)
 
 static bool pooler_has_work(const struct pooler *p)
 {
-	return !TAILQ_EMPTY(&p->resume) || !TAILQ_EMPTY(&p->flush) || !TAILQ_EMPTY(&p->closed) || !TAILQ_EMPTY(&p->registry.dirty);
+	return !TAILQ_EMPTY(&p->resume) || !TAILQ_EMPTY(&p->flush) || !TAILQ_EMPTY(&p->closed) ||
+	       !TAILQ_EMPTY(&p->registry.dirty);
 }
 
 void pooler_turn(struct pooler *p)

@@ -11,7 +11,7 @@
 #define IMPOSSIBLE_NAME "psbouncer: refused"
 
 const struct refusal_row refusal_rows[REFUSE_COUNT] = {
-#define REFUSAL(name, code, text, hint) [REFUSE_##name] = { code, text, hint },
+#define REFUSAL(name, code, text, hint) [REFUSE_##name] = {code, text, hint},
 #include "tbl/refusals.h"
 #undef REFUSAL
 };
@@ -19,7 +19,7 @@ const struct refusal_row refusal_rows[REFUSE_COUNT] = {
 void refusal_write(struct buf *out, enum refusal why)
 {
 	const struct refusal_row *r = &refusal_rows[why];
-	struct msgw_error e = { .severity = "ERROR", .code = r->code, .message = r->text, .hint = r->hint };
+	struct msgw_error e = {.severity = "ERROR", .code = r->code, .message = r->text, .hint = r->hint};
 
 	msgw_error(out, &e);
 }
@@ -27,5 +27,5 @@ void refusal_write(struct buf *out, enum refusal why)
 void refusal_send(struct server *s, enum refusal why)
 {
 	msgw_describe(relay_out(&s->c), 'S', IMPOSSIBLE_NAME);
-	ring_push(&s->ring, (struct request){ .kind = REQ_DESCRIBE, .action = ACT_REFUSE, .why = (uint8_t)why });
+	ring_push(&s->ring, (struct request){.kind = REQ_DESCRIBE, .action = ACT_REFUSE, .why = (uint8_t)why});
 }

@@ -29,7 +29,7 @@ static void relay_send(struct conn *dst, const char *run, size_t n)
 {
 	while (!dst->blocked && !conn_is_closed(dst)) {
 		uint32_t before = buf_len(&dst->out);
-		struct iovec v[2] = { { before ? buf_head(&dst->out) : NULL, before }, { (char *)(uintptr_t)run, n } };
+		struct iovec v[2] = {{before ? buf_head(&dst->out) : NULL, before}, {(char *)(uintptr_t)run, n}};
 		ssize_t sent;
 
 		if (!before && !n)
@@ -76,7 +76,7 @@ void relay_flush(struct conn *dst)
 void relay_last_words(struct conn *dst)
 {
 	while (buf_len(&dst->out) && !buf_failed(&dst->out) && stream_is_open(&dst->stream)) {
-		struct iovec v = { buf_head(&dst->out), buf_len(&dst->out) };
+		struct iovec v = {buf_head(&dst->out), buf_len(&dst->out)};
 		ssize_t sent = stream_writev(&dst->stream, &v, 1);
 
 		if (sent <= 0)
@@ -125,10 +125,11 @@ static void relay_bad(struct conn *c, enum wire_result r, const struct msg *m)
 	char text[120];
 
 	if (r == WIRE_BAD_TYPE)
-		snprintf(text, sizeof(text), "invalid %s message type %d", c->side == SIDE_CLIENT ? "frontend" : "backend", m->type);
+		snprintf(text, sizeof(text), "invalid %s message type %d",
+			c->side == SIDE_CLIENT ? "frontend" : "backend", m->type);
 	else
 		snprintf(text, sizeof(text), "invalid %s in message %s",
-			 r == WIRE_BAD_LENGTH ? "length" : "name or tag", wire_name((enum wire_side)c->side, m->type));
+			r == WIRE_BAD_LENGTH ? "length" : "name or tag", wire_name((enum wire_side)c->side, m->type));
 	conn_close(c, c->side == SIDE_CLIENT ? CLOSE_PROTOCOL : CLOSE_SERVER_PROTOCOL, text);
 }
 
@@ -175,9 +176,7 @@ static bool relay_message(struct relay_scan *w)
 	}
 	size = (size_t)WIRE_HEADER + m.len;
 	switch (c->ops->message(c, &m, &arg)) {
-	case V_FORWARD:
-		relay_take(w, size, !c->peer);
-		return true;
+	case V_FORWARD: relay_take(w, size, !c->peer); return true;
 	case V_LAST:
 		relay_take(w, size, !c->peer);
 		assert(!c->left);
@@ -202,8 +201,7 @@ static bool relay_message(struct relay_scan *w)
 		c->need = WIRE_HEADER + arg;
 		return false;
 	case V_STOP:
-	case V_CLOSED:
-		return false;
+	case V_CLOSED: return false;
 	}
 	return false;
 }
@@ -245,7 +243,7 @@ static void relay_run(struct relay_scan *w)
 
 void relay_work(struct conn *c)
 {
-	struct relay_scan w = { .src = c, .base = c->in.data, .pos = c->in.pos, .scan = c->in.pos, .end = c->in.end };
+	struct relay_scan w = {.src = c, .base = c->in.data, .pos = c->in.pos, .scan = c->in.pos, .end = c->in.end};
 
 	if (conn_is_closed(c))
 		return;
@@ -298,7 +296,7 @@ static ssize_t relay_read_scratch(struct conn *c, size_t *room)
 	char *scratch = p->loop.scratch;
 	uint32_t held = buf_len(&c->in);
 	int64_t cap = p->registry.config->set.pkt_buf;
-	struct relay_scan w = { .src = c, .base = scratch };
+	struct relay_scan w = {.src = c, .base = scratch};
 	ssize_t n;
 
 	*room = LOOP_SCRATCH - held;

@@ -70,9 +70,7 @@ void ring_push(struct ring *r, struct request q)
 	case REQ_BIND:
 	case REQ_DESCRIBE:
 	case REQ_EXECUTE:
-	case REQ_CLOSE:
-		r->open = true;
-		break;
+	case REQ_CLOSE: r->open = true; break;
 	}
 	ring_record(r, q);
 }
@@ -94,7 +92,7 @@ void ring_pop(struct ring *r)
 
 struct request ring_error(struct ring *r)
 {
-	struct request *front = ring_front(r), q = { .kind = REQ_SYNC };
+	struct request *front = ring_front(r), q = {.kind = REQ_SYNC};
 
 	r->copying = false;
 	if (!front)

@@ -57,7 +57,8 @@ void server_goto(struct server *s, enum server_state to)
 {
 	assert(to == SS_CLOSED || (server_state_next[s->c.state] & (UINT32_C(1) << to)));
 	if (log_wants(LL_NOISE))
-		conn_log(&s->c, LL_NOISE, "%s -> %s", server_state_name((enum server_state)s->c.state), server_state_name(to));
+		conn_log(&s->c, LL_NOISE, "%s -> %s", server_state_name((enum server_state)s->c.state),
+			server_state_name(to));
 	s->c.state = (uint8_t)to;
 	if (to != SS_CLOSED)
 		conn_settle(&s->c);
@@ -72,18 +73,17 @@ static int64_t server_due(const struct conn *c)
 	case SS_DIAL:
 	case SS_LOGIN:
 	case SS_SETUP:
-		return server_settings(s)->server_connect_timeout ? c->connected_us + server_settings(s)->server_connect_timeout : 0;
+		return server_settings(s)->server_connect_timeout
+			       ? c->connected_us + server_settings(s)->server_connect_timeout
+			       : 0;
 	case SS_TEST:
 	case SS_PREPARE:
-	case SS_CLEAN:
-		return ownq_due(s);
-	case SS_DRAIN:
-		return s->drain_due_us;
+	case SS_CLEAN: return ownq_due(s);
+	case SS_DRAIN: return s->drain_due_us;
 	case SS_IDLE:
 	case SS_ACTIVE:
 	case SS_CLOSED:
-	case SS_COUNT:
-		return 0;
+	case SS_COUNT: return 0;
 	}
 	return 0;
 }
@@ -248,8 +248,8 @@ bool server_is_clean(const struct server *s)
 {
 	const struct conn *c = &s->c;
 
-	return s->status == 'I' && ring_is_idle(&s->ring) && !s->ring.in_copy && !s->dirty && !s->fatal_code[0] && !c->left &&
-	       !buf_len(&c->in) && !buf_len(&c->out) && !c->eof && !c->torn;
+	return s->status == 'I' && ring_is_idle(&s->ring) && !s->ring.in_copy && !s->dirty && !s->fatal_code[0] &&
+	       !c->left && !buf_len(&c->in) && !buf_len(&c->out) && !c->eof && !c->torn;
 }
 
 /* What the next user must not see goes first: an open transaction, session state. Then back to the pool. */
@@ -265,8 +265,10 @@ static void server_cleaned(struct server *s, const struct ownq_result *r, void *
 
 static void server_clean(struct server *s, const char *sql)
 {
-	struct ownq_call q = { .sql = sql, .done = server_cleaned, .timeout_us = server_settings(s)->server_connect_timeout,
-			       .late = CLOSE_SERVER_RESET };
+	struct ownq_call q = {.sql = sql,
+		.done = server_cleaned,
+		.timeout_us = server_settings(s)->server_connect_timeout,
+		.late = CLOSE_SERVER_RESET};
 
 	if (s->c.state != SS_CLEAN)
 		server_goto(s, SS_CLEAN);
@@ -320,7 +322,8 @@ void server_test(struct server *s)
 {
 	const struct settings *set = server_settings(s);
 	const char *sql = set->server_check_query;
-	struct ownq_call q = { .done = server_tested, .timeout_us = set->server_connect_timeout, .late = CLOSE_SERVER_CHECK };
+	struct ownq_call q = {
+		.done = server_tested, .timeout_us = set->server_connect_timeout, .late = CLOSE_SERVER_CHECK};
 
 	q.sql = strcmp(sql, "<empty>") ? sql : "";
 	server_goto(s, SS_TEST);
@@ -340,10 +343,10 @@ void server_end_copy(struct server *s)
 
 	msgw_cstr(out, "the client has left");
 	msgw_end(out, mark);
-	ring_push(&s->ring, (struct request){ .kind = REQ_COPY_END });
+	ring_push(&s->ring, (struct request){.kind = REQ_COPY_END});
 	if (s->ring.open) { /* the Sync that was sent before the copy began was ignored */
 		msgw_sync(out);
-		ring_push(&s->ring, (struct request){ .kind = REQ_SYNC, .action = ACT_SWALLOW });
+		ring_push(&s->ring, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
 	}
 }
 
@@ -368,7 +371,7 @@ void server_client_left(struct server *s, bool cancel)
 		server_end_copy(s);
 	if (s->ring.open || s->ring.skipping) {
 		msgw_sync(relay_out(&s->c));
-		ring_push(&s->ring, (struct request){ .kind = REQ_SYNC, .action = ACT_SWALLOW });
+		ring_push(&s->ring, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
 	}
 	if (ring_is_idle(&s->ring)) {
 		server_release(s);
@@ -436,7 +439,7 @@ static bool server_prepare_sql(struct server *s, const struct vars *wanted, stru
 bool server_prepare(struct server *s, struct client *cl)
 {
 	struct vars *wanted = vars_overlay(s->at_login, cl->own);
-	struct buf sql = { 0 };
+	struct buf sql = {0};
 	unsigned n = 0;
 	bool ready = true;
 
@@ -446,10 +449,12 @@ bool server_prepare(struct server *s, struct client *cl)
 		if (n && only_name) {
 			/* This one cannot fail in a way that matters: it goes in front of the request without a round trip. */
 			msgw_query(relay_out(&s->c), buf_text(&sql));
-			ring_push(&s->ring, (struct request){ .kind = REQ_QUERY, .action = ACT_SWALLOW });
+			ring_push(&s->ring, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW});
 		} else if (n) {
-			struct ownq_call q = { .sql = buf_text(&sql), .done = server_prepared, .late = CLOSE_SERVER_PARAMETERS,
-					       .timeout_us = server_settings(s)->server_connect_timeout };
+			struct ownq_call q = {.sql = buf_text(&sql),
+				.done = server_prepared,
+				.late = CLOSE_SERVER_PARAMETERS,
+				.timeout_us = server_settings(s)->server_connect_timeout};
 
 			server_goto(s, SS_PREPARE);
 			ownq_start(s, &q);

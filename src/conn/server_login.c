@@ -72,7 +72,8 @@ static bool server_negotiates_directly(const struct server *s)
 {
 	const struct config_database *conf = s->slot.pool->db->conf;
 
-	return param_effective(PARAM_server_tls_sslnegotiation, NULL, conf ? &conf->over : NULL, server_settings(s)) == SSLNEG_DIRECT;
+	return param_effective(PARAM_server_tls_sslnegotiation, NULL, conf ? &conf->over : NULL, server_settings(s)) ==
+	       SSLNEG_DIRECT;
 }
 
 static void server_send_startup(struct server *s)
@@ -126,7 +127,8 @@ static void server_dial(struct server *s, struct endpoint *e)
 	s->endpoint = endpoint_get(all, e->host, e->port);
 	s->slot.endpoint = s->endpoint;
 	s->slot.generation = s->endpoint->generation;
-	dial_start(&s->login->dial, &s->c, s->endpoint, NULL, server_negotiates_directly(s), s->login->secure, server_dialled);
+	dial_start(&s->login->dial, &s->c, s->endpoint, NULL, server_negotiates_directly(s), s->login->secure,
+		server_dialled);
 }
 
 /* again: this host once more (with TLS); NULL: the next one of the list. */
@@ -138,7 +140,8 @@ static void server_login_start(struct server *s, uint64_t tried, struct endpoint
 	s->login->tried = tried;
 	s->login->secure = again != NULL;
 	if (!again)
-		again = endpoint_choose(db->hosts, db->n_hosts, &db->turn, &s->login->tried, s->slot.pool->login_retry_us);
+		again = endpoint_choose(db->hosts, db->n_hosts, &db->turn, &s->login->tried,
+			s->slot.pool->login_retry_us);
 	server_dial(s, again);
 }
 
@@ -174,16 +177,17 @@ void server_login_failed(struct server *s, const char *code, const char *text, b
 	struct server_login *l = s->login;
 	char kept[300];
 	/* Not in the clear? Then with TLS (libpq's sslmode=allow). */
-	bool secure = l && !l->secure && s->c.state == SS_LOGIN && !strcmp(code, "28000") && !stream_is_tls(&s->c.stream) &&
-		      server_settings(s)->server_tls_sslmode == TLS_ALLOW && s->c.pooler->server_tls && !endpoint_is_local(s->endpoint);
+	bool secure = l && !l->secure && s->c.state == SS_LOGIN && !strcmp(code, "28000") &&
+		      !stream_is_tls(&s->c.stream) && server_settings(s)->server_tls_sslmode == TLS_ALLOW &&
+		      s->c.pooler->server_tls && !endpoint_is_local(s->endpoint);
 
 	if (conn_is_closed(&s->c))
 		return;
 	snprintf(kept, sizeof(kept), "%s", text);
 	if (!secure) {
 		endpoint_failed(s->endpoint);
-		log_repeated(&s->endpoint->said, LL_WARNING, "server login failed: %s/%s: %s%s%s", p->db->name, p->user->name, kept,
-			     code[0] ? ", SQLSTATE " : "", code);
+		log_repeated(&s->endpoint->said, LL_WARNING, "server login failed: %s/%s: %s%s%s", p->db->name,
+			p->user->name, kept, code[0] ? ", SQLSTATE " : "", code);
 	}
 	if (l && secure)
 		server_launch_next(p, s->slot.reserve, l->tried, s->endpoint);
@@ -200,7 +204,8 @@ static void server_no_secret(struct server *s, const char *method)
 {
 	char text[160];
 
-	snprintf(text, sizeof(text), "the server asks for %s authentication, and there is no secret that can do it", method);
+	snprintf(text, sizeof(text), "the server asks for %s authentication, and there is no secret that can do it",
+		method);
 	server_login_failed(s, "28P01", text, false);
 }
 
@@ -219,7 +224,8 @@ static void server_auth_md5(struct server *s, struct msgr *r)
 
 	if (!salt || !msgr_end(r))
 		server_login_failed(s, "", "malformed AuthenticationMD5Password", true);
-	else if (!s->login->secret || !secret_md5_response(s->login->secret, s->slot.pool->user->name, (const uint8_t *)salt, answer))
+	else if (!s->login->secret ||
+		 !secret_md5_response(s->login->secret, s->slot.pool->user->name, (const uint8_t *)salt, answer))
 		server_no_secret(s, "md5");
 	else
 		msgw_password(relay_out(&s->c), answer);
@@ -227,7 +233,7 @@ static void server_auth_md5(struct server *s, struct msgr *r)
 
 static void server_auth_sasl(struct server *s, struct msgr *r)
 {
-	struct scram_binding b = { .len = 0 };
+	struct scram_binding b = {.len = 0};
 	struct server_login *l = s->login;
 	const char *mechanism, *out;
 	size_t len = msgr_left(r), out_len;
@@ -273,21 +279,14 @@ static void server_auth(struct server *s, const struct msg *m)
 		if (s->login->scram && !scram_client_is_done(s->login->scram))
 			server_login_failed(s, "28P01", "the server did not prove that it knows the password", true);
 		return;
-	case AUTH_REQ_CLEARTEXT:
-		server_auth_cleartext(s);
-		return;
-	case AUTH_REQ_MD5:
-		server_auth_md5(s, &r);
-		return;
-	case AUTH_REQ_SASL:
-		server_auth_sasl(s, &r);
-		return;
+	case AUTH_REQ_CLEARTEXT: server_auth_cleartext(s); return;
+	case AUTH_REQ_MD5: server_auth_md5(s, &r); return;
+	case AUTH_REQ_SASL: server_auth_sasl(s, &r); return;
 	case AUTH_REQ_SASL_CONTINUE:
-	case AUTH_REQ_SASL_FINAL:
-		server_auth_sasl_next(s, &r, code == AUTH_REQ_SASL_FINAL);
-		return;
+	case AUTH_REQ_SASL_FINAL: server_auth_sasl_next(s, &r, code == AUTH_REQ_SASL_FINAL); return;
 	default:
-		snprintf(text, sizeof(text), "the server asks for authentication method %u, which is not supported", code);
+		snprintf(text, sizeof(text), "the server asks for authentication method %u, which is not supported",
+			code);
 		server_login_failed(s, "28000", text, true);
 	}
 }
@@ -309,7 +308,8 @@ static void server_logged_in(struct server *s)
 	s->given = vars_ref(s->vars);
 	vars_unref(&p->db->greeting);
 	p->db->greeting = vars_ref(s->vars);
-	snprintf(p->db->server_version, sizeof(p->db->server_version), "%s", vars_get(s->vars, "server_version") ? vars_get(s->vars, "server_version") : "");
+	snprintf(p->db->server_version, sizeof(p->db->server_version), "%s",
+		vars_get(s->vars, "server_version") ? vars_get(s->vars, "server_version") : "");
 	if (server_settings(s)->log_connections)
 		conn_log(&s->c, LL_LOG, "new connection to server (from %s)", addr_text(&local, text));
 	server_goto(s, SS_IDLE);
@@ -337,7 +337,8 @@ static void server_ready(struct server *s, char status)
 	if (status != 'I') {
 		server_login_failed(s, "", "the server is not idle after the login", true);
 	} else if (conf && conf->connect_query) {
-		struct ownq_call q = { .sql = conf->connect_query, .done = server_connect_query_done, .late = CLOSE_SERVER_LOGIN };
+		struct ownq_call q = {
+			.sql = conf->connect_query, .done = server_connect_query_done, .late = CLOSE_SERVER_LOGIN};
 
 		server_goto(s, SS_SETUP);
 		ownq_start(s, &q);
@@ -367,25 +368,17 @@ enum verdict server_login_message(struct server *s, const struct msg *m, uint32_
 
 	(void)arg;
 	switch (m->type) {
-	case MSG_AUTHENTICATION:
-		server_auth(s, m);
-		break;
-	case MSG_PARAMETER_STATUS:
-		server_set_var(s, m, &name, &value);
-		break;
-	case MSG_BACKEND_KEY_DATA:
-		server_take_key(s, m);
-		break;
+	case MSG_AUTHENTICATION: server_auth(s, m); break;
+	case MSG_PARAMETER_STATUS: server_set_var(s, m, &name, &value); break;
+	case MSG_BACKEND_KEY_DATA: server_take_key(s, m); break;
 	case MSG_NEGOTIATE_PROTOCOL_VERSION:
-	case MSG_NOTICE_RESPONSE:
-		break;
+	case MSG_NOTICE_RESPONSE: break;
 	case MSG_ERROR_RESPONSE:
 		wire_error_fields(m, &f);
-		server_login_failed(s, f.code, f.message[0] ? f.message : "an error without a message", server_error_is_local(f.code));
+		server_login_failed(s, f.code, f.message[0] ? f.message : "an error without a message",
+			server_error_is_local(f.code));
 		break;
-	case MSG_READY_FOR_QUERY:
-		server_ready(s, m->payload[0]);
-		break;
+	case MSG_READY_FOR_QUERY: server_ready(s, m->payload[0]); break;
 	default:
 		snprintf(text, sizeof(text), "unexpected %s during the login", wire_name(WIRE_SERVER, m->type));
 		server_login_failed(s, "", text, true);

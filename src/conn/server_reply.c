@@ -201,7 +201,7 @@ static enum verdict server_ready_for(struct server *s, struct client *cl)
 
 static enum verdict server_on_ready(struct server *s, const struct msg *m)
 {
-	struct request *front = ring_front(&s->ring), q = { .kind = REQ_SYNC };
+	struct request *front = ring_front(&s->ring), q = {.kind = REQ_SYNC};
 	struct client *cl = server_client(s);
 	char status = m->payload[0];
 
@@ -244,35 +244,21 @@ static enum verdict server_reply(struct server *s, const struct msg *m)
 	case MSG_DATA_ROW:
 	case MSG_COPY_DATA_B:
 	case MSG_COPY_DONE_B:
-	case MSG_COPY_OUT:
-		return server_on_part(s, false);
-	case MSG_READY_FOR_QUERY:
-		return server_on_ready(s, m);
+	case MSG_COPY_OUT: return server_on_part(s, false);
+	case MSG_READY_FOR_QUERY: return server_on_ready(s, m);
 	case MSG_COMMAND_COMPLETE:
-	case MSG_EMPTY_QUERY:
-		return server_on_complete(s, m);
-	case MSG_PORTAL_SUSPENDED:
-		return server_on_end(s, REQ_EXECUTE);
-	case MSG_ROW_DESCRIPTION:
-		return server_on_row_description(s);
-	case MSG_PARSE_COMPLETE:
-		return server_on_end(s, REQ_PARSE);
-	case MSG_BIND_COMPLETE:
-		return server_on_end(s, REQ_BIND);
-	case MSG_CLOSE_COMPLETE:
-		return server_on_end(s, REQ_CLOSE);
-	case MSG_NO_DATA:
-		return server_on_end(s, REQ_DESCRIBE);
-	case MSG_PARAMETER_DESCRIPTION:
-		return server_on_parameters(s);
-	case MSG_FUNCTION_CALL_RESPONSE:
-		return server_on_part(s, true);
-	case MSG_COPY_IN:
-		return server_on_copy_in(s);
-	case MSG_ERROR_RESPONSE:
-		return server_on_error(s, m);
-	default:
-		return server_nonsense(s, "a message that has no place after the login");
+	case MSG_EMPTY_QUERY: return server_on_complete(s, m);
+	case MSG_PORTAL_SUSPENDED: return server_on_end(s, REQ_EXECUTE);
+	case MSG_ROW_DESCRIPTION: return server_on_row_description(s);
+	case MSG_PARSE_COMPLETE: return server_on_end(s, REQ_PARSE);
+	case MSG_BIND_COMPLETE: return server_on_end(s, REQ_BIND);
+	case MSG_CLOSE_COMPLETE: return server_on_end(s, REQ_CLOSE);
+	case MSG_NO_DATA: return server_on_end(s, REQ_DESCRIBE);
+	case MSG_PARAMETER_DESCRIPTION: return server_on_parameters(s);
+	case MSG_FUNCTION_CALL_RESPONSE: return server_on_part(s, true);
+	case MSG_COPY_IN: return server_on_copy_in(s);
+	case MSG_ERROR_RESPONSE: return server_on_error(s, m);
+	default: return server_nonsense(s, "a message that has no place after the login");
 	}
 }
 
@@ -295,30 +281,23 @@ enum verdict server_message(struct conn *c, const struct msg *m, uint32_t *arg)
 	if (c->state == SS_LOGIN)
 		return server_login_message(s, m, arg);
 	switch (m->type) {
-	case MSG_PARAMETER_STATUS:
-		return server_on_var(s, m);
+	case MSG_PARAMETER_STATUS: return server_on_var(s, m);
 	case MSG_NOTICE_RESPONSE:
-	case MSG_NOTIFICATION:
-		return c->state == SS_ACTIVE ? server_pass(s, ring_front(&s->ring)) : V_DROP;
-	default:
-		break;
+	case MSG_NOTIFICATION: return c->state == SS_ACTIVE ? server_pass(s, ring_front(&s->ring)) : V_DROP;
+	default: break;
 	}
 	switch ((enum server_state)c->state) {
 	case SS_SETUP:
 	case SS_TEST:
 	case SS_PREPARE:
-	case SS_CLEAN:
-		return ownq_message(s, m, arg);
-	case SS_IDLE:
-		return server_idle_message(s, m);
+	case SS_CLEAN: return ownq_message(s, m, arg);
+	case SS_IDLE: return server_idle_message(s, m);
 	case SS_ACTIVE:
-	case SS_DRAIN:
-		return server_reply(s, m);
+	case SS_DRAIN: return server_reply(s, m);
 	case SS_DIAL:
 	case SS_LOGIN:
 	case SS_CLOSED:
-	case SS_COUNT:
-		break;
+	case SS_COUNT: break;
 	}
 	return server_nonsense(s, "a message out of its time");
 }

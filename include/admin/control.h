@@ -1,0 +1,113 @@
+/*
+ * control: pause, kill, reload, shutdown of the running program, as one small
+ * state machine. Commands of the console and signals end here. What cannot be
+ * done at once is looked after in control_turn(), once a turn of the loop.
+ */
+#ifndef PSBOUNCER_ADMIN_CONTROL_H
+#define PSBOUNCER_ADMIN_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/log.h"
+#include "pool/stats.h"
+
+struct config;
+struct database;
+struct errs;
+struct pooler;
+
+/* What whoever started the program (a service manager) may want to know. */
+enum control_event { CONTROL_RELOADING, CONTROL_READY, CONTROL_STOPPING };
+
+/* What a command waits for. */
+enum control_goal {
+	GOAL_PAUSED, /* no server of it is at work */
+	GOAL_CLOSED  /* no server of it has still to be replaced */
+};
+
+/* Embedded in whoever waits. */
+struct control_wait {
+	TAILQ_ENTRY(control_wait) link;
+	enum control_goal goal;
+	struct database *db; /* held; NULL: all */
+	bool waits;	     /* is in the list */
+	/* It is over; out of the list by now. error: NULL, or why it did not come to it. */
+	void (*over)(struct control_wait *w, const char *error);
+};
+
+/* One a process, in struct app. */
+struct control {
+	struct pooler *pooler;
+	const char *path;	 /* the configuration file of the command line */
+	bool quiet;		 /* -q */
+	int verbose;		 /* -v, so many times */
+	struct stats stats;	 /* of the console's own commands */
+	unsigned consoles;	 /* open console sessions */
+	TAILQ_HEAD(, control_wait) waits;
+	bool done;		 /* the loop is to end */
+	void (*notify)(enum control_event what, void *ctx); /* may be NULL */
+	void *notify_ctx;
+};
+
+/* path stays the caller's. */
+void control_init(struct control *c, struct pooler *p, const char *path);
+/* Lets go of the databases that it holds; nobody waits any more. */
+void control_free(struct control *c);
+
+/* Texts of errors go here: the words that the console answers with. */
+enum { CONTROL_WHY = 256 };
+
+/*
+ * Each is one command; name NULL: all databases. false and a reason in why (CONTROL_WHY bytes) when it cannot be done,
+ * nothing is changed then. A name that only "*" fits counts as known. PAUSE: its servers go, control_wait() tells when. KILL: clients and servers are closed, and it is paused. DISABLE and ENABLE want a name.
+ */
+bool control_pause(struct control *c, const char *name, char *why) __attribute__((warn_unused_result));
+bool control_resume(struct control *c, const char *name, char *why) __attribute__((warn_unused_result));
+bool control_kill(struct control *c, const char *name, char *why) __attribute__((warn_unused_result));
+bool control_reconnect(struct control *c, const char *name, char *why) __attribute__((warn_unused_result));
+bool control_disable(struct control *c, const char *name, bool disable, char *why) __attribute__((warn_unused_result));
+/* By the id of SHOW CLIENTS. */
+bool control_kill_client(struct control *c, uint64_t id, char *why) __attribute__((warn_unused_result));
+
+enum control_answer { CONTROL_WAITS, CONTROL_REACHED, CONTROL_UNKNOWN };
+/* Begins to wait, with over and goal set, if there is something to wait for. CONTROL_UNKNOWN: a reason in why. */
+enum control_answer control_wait(struct control *c, struct control_wait *w, const char *name, char *why)
+	__attribute__((warn_unused_result));
+/* It was cancelled: what it waited for is undone (a PAUSE resumes). */
+void control_cancel(struct control *c, struct control_wait *w);
+/* Not any more; does nothing when it does not wait. */
+void control_unwait(struct control *c, struct control_wait *w);
+
+/*
+ * Reads the configuration file again. All of it comes into force, or nothing: false and entries in errs (which are in the
+ * log by then). The log file is opened again in any case.
+ */
+bool control_reload(struct control *c, struct errs *errs) __attribute__((warn_unused_result));
+/* Another value for one setting until the next reload; false and entries in errs when it cannot be. */
+bool control_set(struct control *c, const char *name, const char *value, struct errs *errs) __attribute__((warn_unused_result));
+/* Opens the log as the configuration and the command line have it; false: errno. */
+bool control_open_log(const struct control *c, const struct config *conf) __attribute__((warn_unused_result));
+
+/* Ends the program: at once; when the servers have done their work; when the clients are gone. False: it is ending that way
+ * already. */
+enum control_stop { STOP_NOW, STOP_WAIT_FOR_SERVERS, STOP_WAIT_FOR_CLIENTS };
+bool control_stop(struct control *c, enum control_stop how);
+
+/* What was counted over all databases and the console, with the periods that averages come from. */
+struct stats control_stats(const struct control *c);
+
+/* Clients that are not on the console and have logged in, or servers: is there one left? */
+bool control_has_clients(const struct control *c);
+bool control_has_servers(const struct control *c);
+
+/* Once a turn, after pooler_turn(). */
+void control_turn(struct control *c);
+static inline bool control_done(const struct control *c)
+{
+	return c->done;
+}
+
+#endif

@@ -125,8 +125,7 @@ static void server_dial(struct server *s, struct endpoint *e)
 	struct endpoints *all = &s->c.pooler->registry.endpoints;
 
 	s->endpoint = endpoint_get(all, e->host, e->port);
-	s->slot.endpoint = s->endpoint;
-	s->slot.generation = s->endpoint->generation;
+	pool_slot_endpoint(&s->slot, s->endpoint);
 	dial_start(&s->login->dial, &s->c, s->endpoint, NULL, server_negotiates_directly(s), s->login->secure,
 		server_dialled);
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "conn/cancel.h"
 #include "conn/conn.h"
 #include "pool/pool.h"
 
@@ -24,8 +25,6 @@ enum client_state {
 #undef CLIENT_STATE
 	CS_COUNT
 };
-
-enum { CANCEL_KEY = 8 };
 
 /* Times that apply to this client, in microseconds, 0: none. From its user, database and the global settings. */
 struct client_limits {
@@ -46,21 +45,19 @@ struct client {
 	int64_t query_us; /* when its request began, 0: none */
 	int64_t xact_us;  /* when its transaction began, 0: none */
 	int64_t idle_us;  /* since when it has sent nothing */
-	struct hnode by_key;
-	uint8_t key[CANCEL_KEY];
+	struct cancel_key key;
 	char status;	   /* of the last ReadyForQuery it was sent */
 	bool skipping : 1; /* after an error of ours: everything up to Sync is dropped */
 	bool notified : 1; /* query_wait_notify was sent for this wait */
 	bool is_admin : 1, is_stats : 1;
 	bool counted : 1;		       /* towards max_client_conn */
 	bool counted_db : 1, counted_user : 1; /* towards the limits of its database and user */
-	bool has_key : 1;
-	bool refused : 1;	  /* no server can be had: it is closed when the pool's round is over */
-	bool reset_seen : 1;	  /* RESET, DISCARD ALL or SET ... TO DEFAULT in this transaction */
-	bool unnamed_commits : 1; /* its unnamed statement may end a transaction */
-	bool named_commits : 1;	  /* some named one may */
-	bool unsettled : 1;	  /* session mode: its parameters are to be set again before its next request */
-	bool in_login : 1;	  /* counted in pooler.n_logins */
+	bool refused : 1;		       /* no server can be had: it is closed when the pool's round is over */
+	bool reset_seen : 1;		       /* RESET, DISCARD ALL or SET ... TO DEFAULT in this transaction */
+	bool unnamed_commits : 1;	       /* its unnamed statement may end a transaction */
+	bool named_commits : 1;		       /* some named one may */
+	bool unsettled : 1; /* session mode: its parameters are to be set again before its next request */
+	bool in_login : 1;  /* counted in pooler.n_logins */
 };
 
 static_assert(sizeof(struct client) <= 640, "an idle client is to stay small");
@@ -78,26 +75,15 @@ void client_configure(struct client *cl);		   /* limits anew */
 const char *client_user_name(const struct client *cl);	   /* "(nouser)" before it is known */
 const char *client_database_name(const struct client *cl); /* "(nodb)" before it is known */
 const char *client_application_name(const struct client *cl);
-static inline struct server *client_server(const struct client *cl)
+static inline struct client *conn_client(struct conn *c)
 {
-	return cl->c.peer ? conn_server(cl->c.peer) : NULL;
+	return (struct client *)(void *)c;
 }
 
-/* Up-calls of the pool (struct pool_ops) and of the server unit's registry of them. */
-void client_granted(struct client *cl, struct server *s);
+/* What the pool answers to its ask: a server, a greeting, or that there is none to be had. */
+void client_granted(struct client *cl, struct conn *server);
 void client_greeted(struct client *cl);
 void client_ask_failed(struct client *cl);
-
-/* What the server side tells its linked client; none of them frees anything. */
-/* The server stands at ReadyForQuery idle with nothing outstanding: the link is gone after this. */
-void client_unlink(struct client *cl);
-/* The server is lost. said: an error of the server that ends the session has been forwarded. */
-void client_server_lost(struct client *cl, enum close_why why, const char *detail, bool said);
-/* The parameters are set, or they could not be. */
-void client_prepared(struct client *cl, const struct ownq_result *r);
-
-/* At ReadyForQuery idle: what the server reported becomes the client's own, and what it was not told is told. */
-void client_note_vars(struct client *cl, struct server *s);
 
 /* A cancel request that names this client, brought by another connection, which is closed when the request has landed. */
 void client_cancel(struct client *cl, struct client *by);

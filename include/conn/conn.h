@@ -22,6 +22,8 @@
 struct client;
 struct conn;
 struct console_ops;
+struct link_client_ops;
+struct link_server_ops;
 struct listener;
 struct msg;
 struct relay_scan;
@@ -58,6 +60,9 @@ enum verdict {
 
 /* What the two sides fill in for the relay. */
 struct conn_ops {
+	/* What the one side says to the other, link.h: a server has serves, a client asks. */
+	const struct link_server_ops *serves;
+	const struct link_client_ops *asks;
 	/* A message that begins at its header, as much of it as tbl/messages.h promises. */
 	enum verdict (*message)(struct conn *c, const struct msg *m, uint32_t *arg);
 	/* Bytes that have no message form yet. Returns what was consumed; sets *need (bytes from p on) when it wants more. */
@@ -133,7 +138,7 @@ struct pooler {
 	unsigned n_clients, n_servers, n_cancels, n_logins;
 	struct conn_list resume, flush, closed;
 	struct relay_scan *scan; /* what is being looked at, relay.c */
-	struct htab keys;	 /* struct client.by_key */
+	struct htab keys;	 /* struct cancel_key.node */
 	TAILQ_HEAD(, listener) listeners;
 	struct timer accept_again; /* back-off after EMFILE */
 	struct log_repeat accept_said;
@@ -185,15 +190,5 @@ struct addr conn_local(const struct conn *c);
 void conn_log(const struct conn *c, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* The prefix alone. */
 const char *conn_prefix(const struct conn *c, char *buf, size_t size);
-
-static inline struct client *conn_client(struct conn *c)
-{
-	return (struct client *)(void *)c;
-}
-
-static inline struct server *conn_server(struct conn *c)
-{
-	return (struct server *)(void *)c;
-}
 
 #endif

@@ -8,7 +8,6 @@
 #define PSBOUNCER_CONN_REFUSAL_H
 
 struct buf;
-struct server;
 
 enum refusal {
 #define REFUSAL(name, code, text, hint) REFUSE_##name,
@@ -24,7 +23,5 @@ extern const struct refusal_row refusal_rows[REFUSE_COUNT];
 
 /* The ErrorResponse. */
 void refusal_write(struct buf *out, enum refusal why);
-/* Puts the message that fails in place of the refused one. */
-void refusal_send(struct server *s, enum refusal why);
 
 #endif

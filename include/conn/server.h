@@ -57,22 +57,15 @@ static inline struct server *slot_server(struct slot *s)
 {
 	return container_of(s, struct server, slot);
 }
-static inline struct client *server_client(const struct server *s)
+static inline struct server *conn_server(struct conn *c)
 {
-	return s->c.peer ? conn_client(s->c.peer) : NULL;
+	return (struct server *)(void *)c;
 }
 
 /* May its next user be anybody: transaction idle, nothing outstanding, nothing buffered, no COPY, no cancel under way? */
 bool server_is_clean(const struct server *s);
-/* Its parameters become the client's (linked already); client_prepared() follows unless true is returned: nothing is to be done. */
-bool server_prepare(struct server *s, struct client *cl);
-/* Its client has left; cancel: what runs is cancelled. It cleans itself up and goes back to the pool, or closes. */
-void server_client_left(struct server *s, bool cancel);
 /* Clean: resets it if that is due, then back to the pool. */
 void server_release(struct server *s);
 /* The slot has been idle for long: check it. */
 void server_test(struct server *s);
-/* A cancel request of ours to it has landed or failed. */
-void server_cancel_landed(struct server *s);
-
 #endif

@@ -10,11 +10,9 @@
 
 #include "auth/secret.h"
 #include "base/mem.h"
-#include "conn/client.h"
 #include "conn/dial.h"
+#include "conn/link.h"
 #include "conn/relay.h"
-#include "conn/server.h"
-#include "net/tls.h"
 #include "pool/endpoint.h"
 #include "proto/msgw.h"
 
@@ -22,11 +20,11 @@ struct cancel {
 	struct conn c;
 	struct dial dial;
 	struct endpoint *endpoint; /* held */
-	struct server *target;	   /* NULL: it closed meanwhile */
-	struct client *by;	   /* NULL: nobody waits for it */
+	struct conn *target;	   /* NULL: it closed meanwhile */
+	struct conn *by;	   /* NULL: nobody waits for it */
 	bool sent;		   /* the packet went out: until the end of file it may still strike */
 	uint8_t key[260];
-	uint16_t key_len;
+	size_t key_len;
 };
 
 static struct cancel *conn_cancel(struct conn *c)
@@ -48,39 +46,37 @@ static uint64_t cancel_hash(const uint8_t *key)
 
 static bool cancel_key_equal(const struct hnode *n, const void *key)
 {
-	return !CRYPTO_memcmp(container_of(n, struct client, by_key)->key, key, CANCEL_KEY);
+	return !CRYPTO_memcmp(container_of(n, struct cancel_key, node)->key, key, CANCEL_KEY);
 }
 
-/* The layout leaves room for peers: the top bit of byte 0 is clear, bytes 1 and 2 name the peer, the low bits of byte 7 count hops. */
-void cancel_key_give(struct client *cl)
+/*
+ * The layout leaves room for peers: the top bit of byte 0 is clear, bytes 1 and 2 name the peer, the low bits of byte 7
+ * count hops.
+ */
+void cancel_key_give(struct pooler *p, struct cancel_key *k)
 {
-	struct pooler *p = cl->c.pooler;
-
 	do {
-		secret_random(cl->key, sizeof(cl->key));
-		cl->key[0] &= 0x7f;
-		cl->key[1] = cl->key[2] = 0;
-		cl->key[7] |= 3;
-	} while (htab_find(&p->keys, cancel_hash(cl->key), cancel_key_equal, cl->key));
-	htab_insert(&p->keys, &cl->by_key, cancel_hash(cl->key));
-	cl->has_key = true;
+		secret_random(k->key, sizeof(k->key));
+		k->key[0] &= 0x7f;
+		k->key[1] = k->key[2] = 0;
+		k->key[7] |= 3;
+	} while (htab_find(&p->keys, cancel_hash(k->key), cancel_key_equal, k->key));
+	htab_insert(&p->keys, &k->node, cancel_hash(k->key));
 }
 
-void cancel_key_drop(struct client *cl)
+void cancel_key_drop(struct pooler *p, struct cancel_key *k)
 {
-	if (cl->has_key)
-		htab_remove(&cl->c.pooler->keys, &cl->by_key);
-	cl->has_key = false;
+	if (!k->key[7])
+		return;
+	htab_remove(&p->keys, &k->node);
+	mem_wipe(k->key, sizeof(k->key));
 }
 
-struct client *cancel_key_find(struct pooler *p, const void *key, size_t n)
+struct cancel_key *cancel_key_find(struct pooler *p, const void *key, size_t n)
 {
-	struct hnode *node;
+	struct hnode *node = n == CANCEL_KEY ? htab_find(&p->keys, cancel_hash(key), cancel_key_equal, key) : NULL;
 
-	if (n != CANCEL_KEY)
-		return NULL;
-	node = htab_find(&p->keys, cancel_hash(key), cancel_key_equal, key);
-	return node ? container_of(node, struct client, by_key) : NULL;
+	return node ? container_of(node, struct cancel_key, node) : NULL;
 }
 
 /* ---- requests of ours ----------------------------------------------------------- */
@@ -161,19 +157,15 @@ static void cancel_hangup(struct conn *c)
 static void cancel_closing(struct conn *c, const char *text)
 {
 	struct cancel *x = conn_cancel(c);
-	struct server *s = x->target;
-	struct client *by = x->by;
+	struct conn *target = x->target, *by = x->by;
 
 	conn_log(c, LL_DEBUG, "closing because: %s", text);
 	dial_stop(&x->dial);
-	x->target = NULL;
-	x->by = NULL;
-	if (s && x->sent)
-		s->dirty = true; /* it may still strike: whoever has the connection now has it to the end */
-	if (s)
-		server_cancel_landed(s);
+	x->target = x->by = NULL;
+	if (target)
+		target->ops->serves->cancelled(target, x->sent);
 	if (by)
-		conn_close(&by->c, CLOSE_CANCEL_DONE, NULL);
+		conn_close(by, CLOSE_CANCEL_DONE, NULL);
 }
 
 static void cancel_reap(struct conn *c)
@@ -208,57 +200,32 @@ static const struct conn_ops cancel_ops = {
 	.names = cancel_names,
 };
 
-void cancel_send(struct server *s, struct client *by)
+void cancel_send(struct conn *server, const struct cancel_target *t, struct conn *by)
 {
-	struct pooler *p = s->c.pooler;
+	struct pooler *p = server->pooler;
 	struct cancel *x = xcalloc(MEM_SERVER, 1, sizeof(*x));
-	const struct config_database *conf = s->slot.pool->db->conf;
-	bool direct = param_effective(PARAM_server_tls_sslnegotiation, NULL, conf ? &conf->over : NULL,
-			      &p->registry.config->set) == SSLNEG_DIRECT;
 
+	assert(t->key_len <= sizeof(x->key));
 	conn_init(&x->c, p, SIDE_CANCEL, &cancel_ops);
 	x->c.fresh = false;
-	x->target = s;
+	x->target = server;
 	x->by = by;
-	s->cancels++;
-	memcpy(x->key, s->key, s->key_len);
-	x->key_len = s->key_len;
-	x->endpoint = endpoint_get(&p->registry.endpoints, s->endpoint->host, s->endpoint->port);
-	dial_start(&x->dial, &x->c, x->endpoint, &s->c.remote, direct, stream_is_tls(&s->c.stream), cancel_dialled);
+	memcpy(x->key, t->key, t->key_len);
+	x->key_len = t->key_len;
+	x->endpoint = endpoint_get(&p->registry.endpoints, t->endpoint->host, t->endpoint->port);
+	dial_start(&x->dial, &x->c, x->endpoint, t->addr, t->direct, t->secure, cancel_dialled);
 }
 
-void cancel_forget_server(struct server *s)
+void cancel_forget(struct conn *gone)
 {
 	struct conn *c;
 
-	if (!s->cancels)
-		return;
-	TAILQ_FOREACH (c, &s->c.pooler->cancels, all)
-		if (conn_cancel(c)->target == s)
-			conn_cancel(c)->target = NULL;
-	s->cancels = 0;
-}
+	TAILQ_FOREACH (c, &gone->pooler->cancels, all) {
+		struct cancel *x = conn_cancel(c);
 
-void cancel_forget_client(struct client *cl)
-{
-	struct conn *c;
-
-	if (cl->c.state != CS_CANCEL)
-		return;
-	TAILQ_FOREACH (c, &cl->c.pooler->cancels, all)
-		if (conn_cancel(c)->by == cl)
-			conn_cancel(c)->by = NULL;
-}
-
-unsigned cancel_count(const struct pooler *p, const struct pool *pool)
-{
-	const struct conn *c;
-	unsigned n = 0;
-
-	TAILQ_FOREACH (c, &p->cancels, all) {
-		const struct server *s = conn_cancel_const(c)->target;
-
-		n += s && s->slot.pool == pool;
+		if (x->target == gone)
+			x->target = NULL;
+		if (x->by == gone)
+			x->by = NULL;
 	}
-	return n;
 }

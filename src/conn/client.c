@@ -12,9 +12,8 @@
 #include "conn/cancel.h"
 #include "conn/client_priv.h"
 #include "conn/console_ops.h"
-#include "conn/ownq.h"
+#include "conn/link.h"
 #include "conn/relay.h"
-#include "conn/server.h"
 #include "pool/vars.h"
 #include "proto/msgw.h"
 #include "proto/wire.h"
@@ -343,7 +342,7 @@ static bool client_wants_cancel(const struct client *cl)
 static void client_closing(struct conn *c, const char *text)
 {
 	struct client *cl = conn_client(c);
-	struct server *s = client_server(cl);
+	struct conn *s = c->peer;
 	bool cancel = client_wants_cancel(cl);
 
 	client_log_end(cl, text);
@@ -357,13 +356,13 @@ static void client_closing(struct conn *c, const char *text)
 		c->pooler->console->close(cl, c->pooler->console_ctx);
 		cl->console = NULL;
 	}
-	cancel_forget_client(cl);
-	cancel_key_drop(cl);
+	cancel_forget(c);
+	cancel_key_drop(c->pooler, &cl->key);
 	client_login_free(cl);
 	client_goto(cl, CS_CLOSED);
 	client_leave_registry(cl);
 	if (s)
-		server_client_left(s, cancel);
+		s->ops->serves->left(s, cancel);
 }
 
 static void client_reap(struct conn *c)
@@ -390,22 +389,7 @@ static void client_resumed(struct conn *c)
 	conn_close(c, CLOSE_SERVER_LOGIN_FAILED, text);
 }
 
-static const struct conn_ops client_ops = {
-	.message = client_message,
-	.raw = client_login_raw,
-	.gone = client_gone,
-	.event = client_event,
-	.due = client_due,
-	.deadline = client_deadline,
-	.reads = client_reads,
-	.is_raw = client_is_raw,
-	.fresh = client_login_fresh,
-	.hangup = client_hangup,
-	.resumed = client_resumed,
-	.closing = client_closing,
-	.reap = client_reap,
-	.names = client_names,
-};
+static const struct conn_ops client_ops;
 
 static struct client *client_make(struct pooler *p, const struct addr *remote)
 {
@@ -453,9 +437,9 @@ void client_configure(struct client *cl)
 
 /* ---- from pool and server --------------------------------------------------------- */
 
-void client_granted(struct client *cl, struct server *s)
+void client_granted(struct client *cl, struct conn *server)
 {
-	client_link(cl, s);
+	client_link(cl, server);
 	relay_resume(&cl->c);
 }
 
@@ -472,26 +456,33 @@ void client_ask_failed(struct client *cl)
 	relay_resume(&cl->c);
 }
 
-void client_unlink(struct client *cl)
+static void client_unlink(struct client *cl)
 {
 	conn_unlink(&cl->c);
 	cl->ask.pool->linked--;
 	client_goto(cl, CS_IDLE);
 }
 
-void client_server_lost(struct client *cl, enum close_why why, const char *detail, bool said)
+static void client_done(struct conn *c)
 {
+	client_unlink(conn_client(c));
+}
+
+static void client_lost(struct conn *c, enum close_why why, const char *detail, bool said)
+{
+	struct client *cl = conn_client(c);
+
 	cl->ask.pool->linked--;
-	if (cl->c.state == CS_PREPARING && !said) {
+	if (c->state == CS_PREPARING && !said) {
 		/* Nothing of its request was sent: it asks for another one. */
 		client_goto(cl, CS_IDLE);
-		relay_resume(&cl->c);
+		relay_resume(c);
 	} else if (said) {
-		conn_close(&cl->c, CLOSE_SERVER_SAID, NULL);
+		conn_close(c, CLOSE_SERVER_SAID, NULL);
 	} else if (close_rows[why].severity) {
-		conn_close(&cl->c, why, detail);
+		conn_close(c, why, detail);
 	} else {
-		conn_close(&cl->c, CLOSE_SERVER_CRASHED, NULL);
+		conn_close(c, CLOSE_SERVER_CRASHED, NULL);
 	}
 }
 
@@ -509,35 +500,44 @@ static void client_take_spelling(struct client *cl, const struct vars *now)
 	vars_unref(&before);
 }
 
-void client_prepared(struct client *cl, const struct ownq_result *r)
+static void client_prepared(struct conn *c, bool ok, const char *code, const char *text, struct vars *now)
 {
-	struct server *s = client_server(cl);
-	char code[6], text[300];
+	struct client *cl = conn_client(c);
+	struct conn *s = c->peer;
 
-	vars_unref(&s->given);
-	s->given = vars_ref(s->vars);
 	cl->unsettled = false;
-	if (r->ok && r->status == 'I') {
-		client_take_spelling(cl, s->vars);
+	if (ok) {
+		client_take_spelling(cl, now);
 		client_goto(cl, CS_ACTIVE);
-		relay_resume(&cl->c);
+		relay_resume(c);
 		return;
 	}
-	snprintf(code, sizeof(code), "%s", r->ok ? "25P02" : r->code);
-	snprintf(text, sizeof(text), "%s", r->ok ? "the parameters left a transaction open" : r->text);
 	client_unlink(cl);
-	conn_close(&s->c, CLOSE_SERVER_PARAMETERS, text);
 	client_refuse_pending(cl, code, text, NULL);
+	conn_close(s, CLOSE_SERVER_PARAMETERS, text);
 }
 
-void client_note_vars(struct client *cl, struct server *s)
+static void client_told(struct conn *c, const char *name, const char *value)
+{
+	vars_put(&conn_client(c)->told, name, value);
+}
+
+/* RESET and DISCARD ALL take a client's parameters back to its startup packet: the only tags that are looked at. */
+static void client_completed(struct conn *c, const char *tag)
+{
+	if (!strcmp(tag, "RESET") || !strcmp(tag, "DISCARD ALL"))
+		conn_client(c)->reset_seen = true;
+}
+
+/* What the server reported becomes the client's own, and what the client was not told of it is told. */
+static void client_note_vars(struct client *cl, const struct link_ready *r)
 {
 	struct vars *visible;
 	const char *name, *from, *to;
 	size_t i = 0, j = 0;
 
-	while (vars_diff(s->given, s->vars, &i, &j, &name, &from, &to)) {
-		const char *login = vars_get(s->at_login, name);
+	while (vars_diff(r->given, r->now, &i, &j, &name, &from, &to)) {
+		const char *login = vars_get(r->at_login, name);
 
 		if (!to || var_kind(name) == VAR_FIXED)
 			continue;
@@ -546,10 +546,8 @@ void client_note_vars(struct client *cl, struct server *s)
 		vars_put(&cl->own, name, to);
 	}
 	cl->reset_seen = false;
-	vars_unref(&s->given);
-	s->given = vars_ref(s->vars);
-	visible = vars_overlay(s->vars, cl->own);
-	cl->unsettled = visible != s->vars;
+	visible = vars_overlay(r->now, cl->own);
+	cl->unsettled = visible != r->now;
 	i = j = 0;
 	while (vars_diff(cl->told, visible, &i, &j, &name, &from, &to))
 		if (to)
@@ -557,6 +555,76 @@ void client_note_vars(struct client *cl, struct server *s)
 	vars_unref(&cl->told);
 	cl->told = visible;
 }
+
+static void client_count(struct client *cl, const struct link_ready *r)
+{
+	struct counters *n = &cl->db->stats.now;
+	int64_t now = clock_us();
+
+	n->queries++;
+	if (cl->query_us)
+		n->query_us += (uint64_t)(now - cl->query_us);
+	cl->query_us = r->more ? now : 0;
+	if (r->status != 'I')
+		return;
+	n->xacts++;
+	if (cl->xact_us)
+		n->xact_us += (uint64_t)(now - cl->xact_us);
+	cl->xact_us = r->more ? now : 0;
+}
+
+static enum verdict client_ready(struct conn *c, const struct link_ready *r)
+{
+	struct client *cl = conn_client(c);
+	enum pool_mode mode = cl->ask.pool->mode;
+
+	cl->status = r->status;
+	cl->idle_us = clock_us();
+	client_count(cl, r);
+	if (r->status != 'I') {
+		if (mode == POOL_STATEMENT) {
+			conn_close(c, CLOSE_STATEMENT_MODE, NULL);
+			return V_CLOSED;
+		}
+		if (cl->limits.xact_idle_us || cl->limits.xact_us)
+			conn_settle(c);
+		return V_FORWARD;
+	}
+	if (r->now != r->given || r->now != cl->told || cl->reset_seen)
+		client_note_vars(cl, r);
+	if (!r->more && mode != POOL_SESSION)
+		return V_LAST;
+	if (cl->limits.idle_us)
+		conn_settle(c);
+	return V_FORWARD;
+}
+
+static const struct link_client_ops client_link_ops = {
+	.prepared = client_prepared,
+	.told = client_told,
+	.completed = client_completed,
+	.ready = client_ready,
+	.done = client_done,
+	.lost = client_lost,
+};
+
+static const struct conn_ops client_ops = {
+	.asks = &client_link_ops,
+	.message = client_message,
+	.raw = client_login_raw,
+	.gone = client_gone,
+	.event = client_event,
+	.due = client_due,
+	.deadline = client_deadline,
+	.reads = client_reads,
+	.is_raw = client_is_raw,
+	.fresh = client_login_fresh,
+	.hangup = client_hangup,
+	.resumed = client_resumed,
+	.closing = client_closing,
+	.reap = client_reap,
+	.names = client_names,
+};
 
 /* ---- refusals and cancel ------------------------------------------------------------- */
 
@@ -593,11 +661,11 @@ void client_refuse_pending(struct client *cl, const char *code, const char *text
 
 void client_cancel(struct client *cl, struct client *by)
 {
-	struct server *s = client_server(cl);
+	struct conn *s = cl->c.peer;
 	struct pooler *p = cl->c.pooler;
 
-	if (s && !ring_is_idle(&s->ring)) {
-		cancel_send(s, by);
+	if (s && s->ops->serves->is_busy(s)) {
+		s->ops->serves->cancel(s, &by->c);
 		return;
 	}
 	if (cl->c.state == CS_WAITING) {

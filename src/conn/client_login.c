@@ -18,7 +18,6 @@
 #include "conn/client_priv.h"
 #include "conn/console_ops.h"
 #include "conn/relay.h"
-#include "conn/server.h"
 #include "net/tls.h"
 #include "pool/vars.h"
 #include "proto/msgw.h"
@@ -224,8 +223,8 @@ void client_login_welcome(struct client *cl)
 	msgw_auth_ok(out);
 	for (size_t i = 0; i < vars_count(cl->told); i++)
 		msgw_parameter_status(out, vars_name(cl->told, i), vars_value(cl->told, i));
-	cancel_key_give(cl);
-	msgw_backend_key(out, cl->key, sizeof(cl->key));
+	cancel_key_give(cl->c.pooler, &cl->key);
+	msgw_backend_key(out, cl->key.key, sizeof(cl->key.key));
 	msgw_ready(out, 'I');
 	cl->idle_us = clock_us();
 	cl->db->stats.now.logins++;
@@ -337,7 +336,7 @@ static void login_enter_console(struct client *cl, bool anybody)
 	}
 	client_goto(cl, CS_CONSOLE);
 	msgw_auth_ok(relay_out(&cl->c));
-	cancel_key_give(cl);
+	cancel_key_give(cl->c.pooler, &cl->key);
 	p->console->open(cl, p->console_ctx);
 	client_login_free(cl);
 }
@@ -600,15 +599,15 @@ static void login_on_hello(struct client *cl, const struct startup *st)
 
 static void login_on_cancel(struct client *cl, const struct startup *st)
 {
-	struct client *who = cancel_key_find(cl->c.pooler, st->key, st->key_len);
+	struct cancel_key *key = cancel_key_find(cl->c.pooler, st->key, st->key_len);
 
 	client_login_free(cl);
 	client_goto(cl, CS_CANCEL);
-	if (!who) {
+	if (!key) {
 		conn_close(&cl->c, CLOSE_CANCEL_UNKNOWN, NULL);
 		return;
 	}
-	client_cancel(who, cl);
+	client_cancel(container_of(key, struct client, key), cl);
 }
 
 size_t client_login_raw(struct conn *c, const char *p, size_t n, size_t *need)

@@ -26,6 +26,6 @@ const char *client_login_database(const struct client *cl);
 /* client_query.c */
 enum verdict client_query_message(struct client *cl, const struct msg *m);
 /* Linked to s: the request may go, or the parameters come first. */
-void client_link(struct client *cl, struct server *s);
+void client_link(struct client *cl, struct conn *server);
 
 #endif

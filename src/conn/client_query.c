@@ -6,9 +6,9 @@
 #include <strings.h>
 
 #include "conn/client_priv.h"
+#include "conn/link.h"
 #include "conn/refusal.h"
 #include "conn/relay.h"
-#include "conn/server.h"
 #include "pool/vars.h"
 #include "proto/msgw.h"
 #include "proto/sqlscan.h"
@@ -27,17 +27,17 @@ static void client_begin(struct client *cl)
 		conn_settle(&cl->c);
 }
 
-void client_link(struct client *cl, struct server *s)
+void client_link(struct client *cl, struct conn *server)
 {
 	struct counters *n = &cl->db->stats.now;
 
-	conn_link(&cl->c, &s->c);
+	conn_link(&cl->c, server);
 	cl->ask.pool->linked++;
 	n->assignments++;
 	if (cl->ask.since_us)
 		n->wait_us += (uint64_t)(clock_us() - cl->ask.since_us);
-	s->c.request_us = clock_us();
-	client_goto(cl, server_prepare(s, cl) ? CS_ACTIVE : CS_PREPARING);
+	server->request_us = clock_us();
+	client_goto(cl, server->ops->serves->prepare(server, cl->own) ? CS_ACTIVE : CS_PREPARING);
 }
 
 /* V_FORWARD: there is a server now and its parameters are right. V_STOP: there will be. */
@@ -60,17 +60,17 @@ static enum verdict client_want_server(struct client *cl)
 		client_goto(cl, CS_WAITING);
 		return V_STOP;
 	}
-	client_link(cl, slot_server(slot));
+	client_link(cl, slot->owner);
 	return cl->c.state == CS_ACTIVE ? V_FORWARD : V_STOP;
 }
 
 /* Session mode: RESET brought back the server's value of something that the client's startup packet had set. */
-static bool client_must_settle(struct client *cl, struct server *s)
+static bool client_must_settle(struct client *cl, struct conn *s)
 {
-	if (!cl->unsettled || cl->query_us || s->status != 'I' || !ring_is_idle(&s->ring))
+	if (!cl->unsettled || cl->query_us || cl->status != 'I' || s->ops->serves->is_busy(s))
 		return false;
 	cl->unsettled = false;
-	if (server_prepare(s, cl))
+	if (s->ops->serves->prepare(s, cl->own))
 		return false;
 	client_goto(cl, CS_PREPARING);
 	return true;
@@ -159,21 +159,22 @@ static enum verdict client_alone(struct client *cl, const struct msg *m)
 static enum verdict client_refuse_parse(struct client *cl)
 {
 	const struct refusal_row *r = &refusal_rows[REFUSE_NAMED_STATEMENT];
-	struct server *s = client_server(cl);
+	struct conn *s = cl->c.peer;
 
 	if (s)
-		refusal_send(s, REFUSE_NAMED_STATEMENT);
+		s->ops->serves->refuse(s, REFUSE_NAMED_STATEMENT);
 	else
 		client_refuse(cl, r->code, r->text, r->hint, false);
 	return V_DROP;
 }
 
-static void client_push(struct server *s, enum request_kind kind, bool may_commit)
+static void client_push(struct conn *s, enum request_kind kind, bool may_commit)
 {
-	ring_push(&s->ring, (struct request){.kind = (uint8_t)kind, .action = ACT_FORWARD, .may_commit = may_commit});
+	s->ops->serves->expect(s,
+		(struct request){.kind = (uint8_t)kind, .action = ACT_FORWARD, .may_commit = may_commit});
 }
 
-static void client_on_query(struct client *cl, struct server *s, const struct msg *m)
+static void client_on_query(struct client *cl, struct conn *s, const struct msg *m)
 {
 	struct text t = client_query_text(m);
 
@@ -181,7 +182,7 @@ static void client_on_query(struct client *cl, struct server *s, const struct ms
 	client_push(s, REQ_QUERY, client_may_commit(cl, t));
 }
 
-static void client_on_parse(struct client *cl, struct server *s, const struct msg *m)
+static void client_on_parse(struct client *cl, struct conn *s, const struct msg *m)
 {
 	struct text t = client_parse_text(m);
 	bool commits = client_may_commit(cl, t);
@@ -197,7 +198,7 @@ static void client_on_parse(struct client *cl, struct server *s, const struct ms
 }
 
 /* Notes what is to be expected for a message that goes to the server. */
-static enum verdict client_send(struct client *cl, struct server *s, const struct msg *m)
+static enum verdict client_send(struct client *cl, struct conn *s, const struct msg *m)
 {
 	switch (m->type) {
 	case MSG_QUERY: client_on_query(cl, s, m); break;
@@ -223,7 +224,7 @@ enum verdict client_query_message(struct client *cl, const struct msg *m)
 {
 	bool named = m->type == MSG_PARSE && m->payload[0] && cl->ask.pool->mode != POOL_SESSION;
 	enum verdict v = V_FORWARD;
-	struct server *s;
+	struct conn *s;
 
 	if (m->type == MSG_PASSWORD) {
 		conn_close(&cl->c, CLOSE_PROTOCOL, "a password message after the login");
@@ -233,12 +234,12 @@ enum verdict client_query_message(struct client *cl, const struct msg *m)
 		return client_skip(cl, m);
 	if (named)
 		return client_refuse_parse(cl);
-	s = client_server(cl);
+	s = cl->c.peer;
 	if (!s)
 		v = client_alone(cl, m);
 	else if (client_must_settle(cl, s))
 		v = V_STOP;
 	if (v != V_FORWARD)
 		return v;
-	return client_send(cl, client_server(cl), m);
+	return client_send(cl, cl->c.peer, m);
 }

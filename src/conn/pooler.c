@@ -36,7 +36,7 @@ static void pooler_grant(struct ask *a, struct slot *s, void *ctx)
 {
 	(void)ctx;
 	if (s)
-		client_granted(ask_client(a), slot_server(s));
+		client_granted(ask_client(a), s->owner);
 	else
 		client_greeted(ask_client(a));
 }

@@ -11,7 +11,7 @@
 
 #include "base/mem.h"
 #include "conn/cancel.h"
-#include "conn/client.h"
+#include "conn/link.h"
 #include "conn/ownq.h"
 #include "conn/relay.h"
 #include "conn/server_priv.h"
@@ -19,6 +19,9 @@
 #include "pool/vars.h"
 #include "proto/msgw.h"
 #include "proto/wire.h"
+
+/* The name of a statement that cannot exist: in transaction mode no name of a client reaches a server. */
+#define IMPOSSIBLE_NAME "psbouncer: refused"
 
 #define TO(name) (UINT32_C(1) << SS_##name)
 const char *const server_state_text[SS_COUNT] = {
@@ -158,7 +161,7 @@ static void server_hangup(struct conn *c)
 static void server_closing(struct conn *c, const char *text)
 {
 	struct server *s = conn_server(c);
-	struct client *cl = server_client(s);
+	struct conn *cl = c->peer;
 	const struct settings *set = server_settings(s);
 	long age = (long)((clock_us() - c->connected_us) / USEC);
 
@@ -171,12 +174,12 @@ static void server_closing(struct conn *c, const char *text)
 	server_login_free(s);
 	if (s->ownq)
 		ownq_free(s);
-	cancel_forget_server(s);
+	cancel_forget(c);
 	conn_unlink(c);
 	server_goto(s, SS_CLOSED);
 	pool_slot_remove(&s->slot);
 	if (cl)
-		client_server_lost(cl, (enum close_why)c->why, text, c->why == CLOSE_SERVER_SAID);
+		cl->ops->asks->lost(cl, (enum close_why)c->why, text, c->why == CLOSE_SERVER_SAID);
 }
 
 static void server_conn_reap(struct conn *c)
@@ -204,21 +207,7 @@ static void server_names(const struct conn *c, const char **db, const char **use
 	*user = s->slot.pool->user->name;
 }
 
-static const struct conn_ops server_ops = {
-	.message = server_message,
-	.raw = server_raw,
-	.done = server_done,
-	.gone = server_gone,
-	.event = server_event,
-	.due = server_due,
-	.deadline = server_deadline,
-	.reads = server_reads,
-	.is_raw = server_is_raw,
-	.hangup = server_hangup,
-	.closing = server_closing,
-	.reap = server_conn_reap,
-	.names = server_names,
-};
+static const struct conn_ops server_ops;
 
 struct server *server_make(struct pool *p, bool reserve)
 {
@@ -232,6 +221,7 @@ struct server *server_make(struct pool *p, bool reserve)
 	s->vars = vars_empty(r->vars);
 	s->given = vars_empty(r->vars);
 	s->c.state = SS_DIAL;
+	s->slot.owner = &s->c;
 	pool_slot_add(p, &s->slot, NULL, reserve);
 	return s;
 }
@@ -350,8 +340,25 @@ void server_end_copy(struct server *s)
 	}
 }
 
-void server_client_left(struct server *s, bool cancel)
+static void server_cancel(struct conn *c, struct conn *by)
 {
+	struct server *s = conn_server(c);
+	struct cancel_target t = {
+		.endpoint = s->endpoint,
+		.addr = &c->remote,
+		.direct = server_negotiates_directly(s),
+		.secure = stream_is_tls(&c->stream),
+		.key = s->key,
+		.key_len = s->key_len,
+	};
+
+	s->cancels++;
+	cancel_send(c, &t, by);
+}
+
+static void server_left(struct conn *c, bool cancel)
+{
+	struct server *s = conn_server(c);
 	bool session = s->slot.pool->mode == POOL_SESSION;
 	const struct settings *set = server_settings(s);
 
@@ -363,7 +370,7 @@ void server_client_left(struct server *s, bool cancel)
 	}
 	if (server_is_torn(s)) {
 		if (cancel && !ring_is_idle(&s->ring))
-			cancel_send(s, NULL);
+			server_cancel(c, NULL);
 		conn_close(&s->c, CLOSE_SERVER_DIRTY, NULL);
 		return;
 	}
@@ -382,32 +389,38 @@ void server_client_left(struct server *s, bool cancel)
 	s->drain_due_us = cancel ? clock_us() + set->server_connect_timeout : 0;
 	server_goto(s, SS_DRAIN);
 	if (cancel)
-		cancel_send(s, NULL);
+		server_cancel(c, NULL);
 }
 
-void server_cancel_landed(struct server *s)
+static void server_cancelled(struct conn *c, bool lost)
 {
+	struct server *s = conn_server(c);
+
 	assert(s->cancels);
 	s->cancels--;
-	if (s->c.state == SS_DRAIN && ring_is_idle(&s->ring))
+	s->dirty = s->dirty || lost; /* it may still strike: whoever has the connection now has it to the end */
+	if (c->state == SS_DRAIN && ring_is_idle(&s->ring))
 		server_release(s);
 }
 
 static void server_prepared(struct server *s, const struct ownq_result *r, void *arg)
 {
-	struct client *cl = server_client(s);
+	struct conn *cl = s->c.peer;
+	bool ok = r->ok && r->status == 'I';
 
 	(void)arg;
+	vars_unref(&s->given);
+	s->given = vars_ref(s->vars);
 	if (!cl) { /* it left meanwhile; what was set is known */
-		if (s->c.state == SS_CLEAN)
-			server_release(s);
+		server_release(s);
 		return;
 	}
-	if (r->ok && r->status == 'I')
+	if (ok)
 		server_goto(s, SS_ACTIVE);
 	else
 		s->dirty = true;
-	client_prepared(cl, r);
+	cl->ops->asks->prepared(cl, ok, r->ok ? "25P02" : r->code,
+		r->ok ? "the parameters left a transaction open" : r->text, s->vars);
 }
 
 /* The statements that turn the server's parameters into wanted; true when application_name alone differs. */
@@ -436,9 +449,10 @@ static bool server_prepare_sql(struct server *s, const struct vars *wanted, stru
 	return only_name;
 }
 
-bool server_prepare(struct server *s, struct client *cl)
+static bool server_prepare(struct conn *c, struct vars *own)
 {
-	struct vars *wanted = vars_overlay(s->at_login, cl->own);
+	struct server *s = conn_server(c);
+	struct vars *wanted = vars_overlay(s->at_login, own);
 	struct buf sql = {0};
 	unsigned n = 0;
 	bool ready = true;
@@ -467,3 +481,48 @@ bool server_prepare(struct server *s, struct client *cl)
 		server_goto(s, SS_ACTIVE);
 	return ready;
 }
+
+static void server_expect(struct conn *c, struct request q)
+{
+	ring_push(&conn_server(c)->ring, q);
+}
+
+static void server_refuse(struct conn *c, enum refusal why)
+{
+	struct server *s = conn_server(c);
+
+	msgw_describe(relay_out(c), 'S', IMPOSSIBLE_NAME);
+	ring_push(&s->ring, (struct request){.kind = REQ_DESCRIBE, .action = ACT_REFUSE, .why = (uint8_t)why});
+}
+
+static bool server_is_busy(const struct conn *c)
+{
+	return !ring_is_idle(&((const struct server *)(const void *)c)->ring);
+}
+
+static const struct link_server_ops server_link_ops = {
+	.prepare = server_prepare,
+	.expect = server_expect,
+	.refuse = server_refuse,
+	.is_busy = server_is_busy,
+	.cancel = server_cancel,
+	.left = server_left,
+	.cancelled = server_cancelled,
+};
+
+static const struct conn_ops server_ops = {
+	.serves = &server_link_ops,
+	.message = server_message,
+	.raw = server_raw,
+	.done = server_done,
+	.gone = server_gone,
+	.event = server_event,
+	.due = server_due,
+	.deadline = server_deadline,
+	.reads = server_reads,
+	.is_raw = server_is_raw,
+	.hangup = server_hangup,
+	.closing = server_closing,
+	.reap = server_conn_reap,
+	.names = server_names,
+};

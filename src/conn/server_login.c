@@ -68,7 +68,7 @@ static char *server_secret(const struct server *s)
 	return e && e->secret[0] ? xstrdup(MEM_LOGIN, e->secret) : NULL;
 }
 
-static bool server_negotiates_directly(const struct server *s)
+bool server_negotiates_directly(const struct server *s)
 {
 	const struct config_database *conf = s->slot.pool->db->conf;
 

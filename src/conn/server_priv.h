@@ -30,6 +30,7 @@ void server_end_copy(struct server *s);
 
 /* server_login.c */
 void server_login_begin(struct server *s);
+bool server_negotiates_directly(const struct server *s);
 void server_login_free(struct server *s);
 enum verdict server_login_message(struct server *s, const struct msg *m, uint32_t *arg);
 /*

@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "conn/client.h"
+#include "conn/link.h"
 #include "conn/ownq.h"
 #include "conn/refusal.h"
 #include "conn/relay.h"
@@ -45,7 +45,7 @@ void server_set_var(struct server *s, const struct msg *m, const char **name, co
 
 static enum verdict server_on_var(struct server *s, const struct msg *m)
 {
-	struct client *cl = server_client(s);
+	struct conn *cl = s->c.peer;
 	const char *name, *value;
 
 	server_set_var(s, m, &name, &value);
@@ -53,7 +53,7 @@ static enum verdict server_on_var(struct server *s, const struct msg *m)
 		return V_CLOSED;
 	if (!cl || server_pass(s, ring_front(&s->ring)) == V_DROP)
 		return V_DROP;
-	vars_put(&cl->told, name, value);
+	cl->ops->asks->told(cl, name, value);
 	return V_FORWARD;
 }
 
@@ -96,15 +96,6 @@ static enum verdict server_on_parameters(struct server *s)
 	return server_pass(s, q);
 }
 
-/* RESET and DISCARD ALL take a client's parameters back to its startup packet: the only tags that are looked at. */
-static void server_look_at_tag(struct server *s, const struct msg *m)
-{
-	struct client *cl = server_client(s);
-
-	if (cl && (!strcmp(m->payload, "RESET") || !strcmp(m->payload, "DISCARD ALL")))
-		cl->reset_seen = true;
-}
-
 static enum verdict server_on_complete(struct server *s, const struct msg *m)
 {
 	struct request *q = ring_front(&s->ring);
@@ -112,7 +103,8 @@ static enum verdict server_on_complete(struct server *s, const struct msg *m)
 	if (!q || (q->kind != REQ_QUERY && q->kind != REQ_EXECUTE))
 		return server_nonsense(s, "a CommandComplete that no request asked for");
 	if (m->type == MSG_COMMAND_COMPLETE) {
-		server_look_at_tag(s, m);
+		if (s->c.peer && q->action != ACT_SWALLOW)
+			s->c.peer->ops->asks->completed(s->c.peer, m->payload);
 		ring_copy_done(&s->ring);
 	}
 	return q->kind == REQ_EXECUTE ? server_on_end(s, REQ_EXECUTE) : server_pass(s, q);
@@ -133,7 +125,6 @@ static enum verdict server_on_copy_in(struct server *s)
 
 static enum verdict server_on_error(struct server *s, const struct msg *m)
 {
-	struct client *cl = server_client(s);
 	struct error_fields f;
 	struct request q;
 
@@ -145,8 +136,8 @@ static enum verdict server_on_error(struct server *s, const struct msg *m)
 	else if (!ring_front(&s->ring))
 		return server_nonsense(s, "an error that no request asked for");
 	q = ring_error(&s->ring);
-	if (q.action == ACT_REFUSE && cl && !strcmp(f.code, "26000")) {
-		refusal_write(relay_out(&cl->c), (enum refusal)q.why);
+	if (q.action == ACT_REFUSE && s->c.peer && !strcmp(f.code, "26000")) {
+		refusal_write(relay_out(s->c.peer), (enum refusal)q.why);
 		return V_DROP;
 	}
 	if (q.action == ACT_SWALLOW) {
@@ -159,50 +150,31 @@ static enum verdict server_on_error(struct server *s, const struct msg *m)
 
 /* ---- ReadyForQuery ----------------------------------------------------------- */
 
-static void server_count(struct server *s, struct client *cl)
-{
-	struct counters *n = &s->slot.pool->db->stats.now;
-	int64_t now = clock_us();
-	bool more = s->ring.n || s->ring.open;
-
-	n->queries++;
-	if (cl->query_us)
-		n->query_us += (uint64_t)(now - cl->query_us);
-	cl->query_us = more ? now : 0;
-	if (s->status != 'I')
-		return;
-	n->xacts++;
-	if (cl->xact_us)
-		n->xact_us += (uint64_t)(now - cl->xact_us);
-	cl->xact_us = more ? now : 0;
-}
-
 /* A ReadyForQuery for the linked client. */
-static enum verdict server_ready_for(struct server *s, struct client *cl)
+static enum verdict server_ready_for(struct server *s, struct conn *cl)
 {
-	cl->status = s->status;
-	cl->idle_us = clock_us();
-	server_count(s, cl);
-	if (s->status != 'I') {
-		if (s->slot.pool->mode == POOL_STATEMENT) {
-			conn_close(&cl->c, CLOSE_STATEMENT_MODE, NULL);
-			return conn_is_closed(&s->c) ? V_CLOSED : V_DROP;
-		}
-		if (cl->limits.xact_idle_us || cl->limits.xact_us)
-			conn_settle(&cl->c);
-		return V_FORWARD;
+	struct link_ready r = {
+		.status = s->status,
+		.more = !ring_is_idle(&s->ring),
+		.given = s->given,
+		.now = s->vars,
+		.at_login = s->at_login,
+	};
+	enum verdict v = cl->ops->asks->ready(cl, &r);
+
+	if (v == V_CLOSED)
+		return conn_is_closed(&s->c) ? V_CLOSED : V_DROP;
+	if (s->status == 'I' && s->given != s->vars) {
+		vars_unref(&s->given);
+		s->given = vars_ref(s->vars);
 	}
-	if (s->vars != s->given || s->vars != cl->told || cl->reset_seen)
-		client_note_vars(cl, s);
-	if (ring_is_idle(&s->ring) && s->slot.pool->mode != POOL_SESSION)
-		return V_LAST;
-	return V_FORWARD;
+	return v;
 }
 
 static enum verdict server_on_ready(struct server *s, const struct msg *m)
 {
 	struct request *front = ring_front(&s->ring), q = {.kind = REQ_SYNC};
-	struct client *cl = server_client(s);
+	struct conn *cl = s->c.peer;
 	char status = m->payload[0];
 
 	if (status != 'I' && status != 'T' && status != 'E')
@@ -229,10 +201,10 @@ static enum verdict server_on_ready(struct server *s, const struct msg *m)
 void server_done(struct conn *c)
 {
 	struct server *s = conn_server(c);
-	struct client *cl = server_client(s);
+	struct conn *cl = c->peer;
 
 	s->reset_due = server_settings(s)->server_reset_query_always;
-	client_unlink(cl);
+	cl->ops->asks->done(cl);
 	server_release(s);
 }
 

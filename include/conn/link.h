@@ -1,0 +1,63 @@
+/*
+ * link: what a client and its server say to each other. Neither unit knows the
+ * other one: they meet in struct conn's peer and in these two tables, which
+ * hang at conn_ops.
+ */
+#ifndef PSBOUNCER_CONN_LINK_H
+#define PSBOUNCER_CONN_LINK_H
+
+#include <stdbool.h>
+
+#include "conn/conn.h"
+#include "conn/refusal.h"
+#include "conn/ring.h"
+
+struct vars;
+
+/* What a client asks of the server that it is linked to. */
+struct link_server_ops {
+	/*
+	 * The client's own parameters become the server's. True: that is so, or goes in front of the next request. False: the
+	 * client must wait for prepared().
+	 */
+	bool (*prepare)(struct conn *s, struct vars *own);
+	/* A message is forwarded that this is to be expected for. */
+	void (*expect)(struct conn *s, struct request q);
+	/* In place of a refused message: one that fails the batch on the server. */
+	void (*refuse)(struct conn *s, enum refusal why);
+	/* Is a request outstanding, or a batch open? */
+	bool (*is_busy)(const struct conn *s);
+	/* Has what runs cancelled; by is closed when the request has landed. */
+	void (*cancel)(struct conn *s, struct conn *by);
+	/* The client is gone, the link too. cancel: what runs is of no use to anybody. */
+	void (*left)(struct conn *s, bool cancel);
+	/* A cancel request has landed, or will never. lost: it was sent and nobody knows. */
+	void (*cancelled)(struct conn *s, bool lost);
+};
+
+/* Where a server stands when it says ReadyForQuery. */
+struct link_ready {
+	char status;	       /* I T E */
+	bool more;	       /* other requests are outstanding */
+	struct vars *given;    /* its parameters when the last transaction began */
+	struct vars *now;      /* and now */
+	struct vars *at_login; /* and after its own login */
+};
+
+/* What a server tells the client that it is linked to. */
+struct link_client_ops {
+	/* The parameters are set (now), or could not be: then the server is to be closed. */
+	void (*prepared)(struct conn *c, bool ok, const char *code, const char *text, struct vars *now);
+	/* A ParameterStatus passes. */
+	void (*told)(struct conn *c, const char *name, const char *value);
+	/* A CommandComplete passes. */
+	void (*completed)(struct conn *c, const char *tag);
+	/* A ReadyForQuery is about to pass: V_FORWARD; V_LAST: and then the server is free; V_CLOSED: the client was closed. */
+	enum verdict (*ready)(struct conn *c, const struct link_ready *r);
+	/* After V_LAST: the link ends. */
+	void (*done)(struct conn *c);
+	/* The server is lost, the link is gone. said: it has announced its end to the client itself. */
+	void (*lost)(struct conn *c, enum close_why why, const char *detail, bool said);
+};
+
+#endif

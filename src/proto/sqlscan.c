@@ -45,14 +45,14 @@ static inline bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-static inline char to_lower(char c)
+static inline char to_upper(char c)
 {
-	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+	return c >= 'a' && c <= 'z' ? (char)(c - ('a' - 'A')) : c;
 }
 
 static inline bool starts_word(char c)
 {
-	return (to_lower(c) >= 'a' && to_lower(c) <= 'z') || c == '_' || (unsigned char)c >= 0x80;
+	return (to_upper(c) >= 'A' && to_upper(c) <= 'Z') || c == '_' || (unsigned char)c >= 0x80;
 }
 
 static inline bool goes_on_in_word(char c)
@@ -170,7 +170,7 @@ static const char *skip_number(const char *p, const char *end)
 {
 	while (p < end && (is_digit(*p) || *p == '.'))
 		p++;
-	if (p < end && to_lower(*p) == 'e') {
+	if (p < end && to_upper(*p) == 'E') {
 		const char *e = p + 1;
 
 		if (e < end && (*e == '+' || *e == '-'))
@@ -185,16 +185,16 @@ static const char *skip_number(const char *p, const char *end)
 /* p is at a letter: a word, or the letter belongs to the quote behind it. */
 static const char *skip_word(const char *p, const char *end, bool standard, enum token_kind *kind)
 {
-	char c = to_lower(*p), next = end - p >= 2 ? p[1] : '\0';
+	char c = to_upper(*p), next = end - p >= 2 ? p[1] : '\0';
 
 	*kind = TOK_OTHER;
-	if (next == '\'' && c == 'e')
+	if (next == '\'' && c == 'E')
 		return skip_string(p + 2, end, true);
-	if (next == '\'' && (c == 'b' || c == 'x'))
+	if (next == '\'' && (c == 'B' || c == 'X'))
 		return skip_string(p + 2, end, false);
-	if (next == '\'' && c == 'n')
+	if (next == '\'' && c == 'N')
 		return skip_string(p + 2, end, !standard);
-	if (next == '&' && c == 'u' && end - p >= 3) {
+	if (next == '&' && c == 'U' && end - p >= 3) {
 		if (p[2] == '\'')
 			return skip_string(p + 3, end, false);
 		if (p[2] == '"')
@@ -254,7 +254,7 @@ static bool token_is(const struct token *t, const char *word, size_t len)
 	if (t->kind != TOK_WORD || t->len != len)
 		return false;
 	for (size_t i = 0; i < len; i++)
-		if (t->text[i] != word[i] && to_lower(t->text[i]) != to_lower(word[i]))
+		if (to_upper(t->text[i]) != word[i])
 			return false;
 	return true;
 }
@@ -265,7 +265,7 @@ static bool token_is(const struct token *t, const char *word, size_t len)
 
 struct spelling {
 	enum stmt_class class;
-	const char *words;
+	char words[40]; /* here and not elsewhere: all of them are looked at for each statement */
 };
 
 static const struct spelling spellings[] = {
@@ -286,24 +286,29 @@ static const bool ends_transaction[STMT_CLASSES] = {
 
 enum { MAX_WORDS = 4 };
 
+/* Behind the first word of the spelling if *t is that word, else NULL. */
+static const char *match_word(const char *words, const struct token *t)
+{
+	size_t i;
+
+	for (i = 0; i < t->len; i++)
+		if (words[i] != to_upper(t->text[i]))
+			return NULL;
+	return words[i] == ' ' || words[i] == '\0' ? words + i : NULL;
+}
+
 /* How many of the n words the spelling begins with; *all: it has no more than these. */
-static size_t spelling_match(const char *words, const struct token *t, size_t n, bool *all)
+static size_t match_spelling(const char *words, const struct token *t, size_t n, bool *all)
 {
 	size_t i = 0;
 
 	*all = false;
-	while (i < n) {
-		size_t len = strcspn(words, " ");
-
-		if (!token_is(&t[i], words, len))
-			return i;
+	while (i < n && !*all) {
+		words = match_word(words, &t[i]);
+		if (words == NULL)
+			break;
 		i++;
-		words += len;
-		if (*words == '\0') {
-			*all = true;
-			return i;
-		}
-		words++;
+		*all = *words++ == '\0';
 	}
 	return i;
 }
@@ -311,11 +316,11 @@ static size_t spelling_match(const char *words, const struct token *t, size_t n,
 /* Does any spelling begin with all n words? */
 static bool words_fit(const struct token *t, size_t n)
 {
-	char first = to_lower(t[0].text[0]);
+	char first = to_upper(t[0].text[0]);
 	bool all;
 
 	for (size_t i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++)
-		if (to_lower(spellings[i].words[0]) == first && spelling_match(spellings[i].words, t, n, &all) == n)
+		if (spellings[i].words[0] == first && match_spelling(spellings[i].words, t, n, &all) == n)
 			return true;
 	return false;
 }
@@ -328,7 +333,7 @@ static enum stmt_class words_class(const struct token *t, size_t n)
 	bool all;
 
 	for (size_t i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++) {
-		k = spelling_match(spellings[i].words, t, n, &all);
+		k = match_spelling(spellings[i].words, t, n, &all);
 		if (all && k > longest) {
 			longest = k;
 			class = spellings[i].class;

@@ -318,6 +318,11 @@ static void test_failed(void **state)
 		assert_int_equal(buf_len(&b), 3);
 		assert_memory_equal(buf_head(&b), "abc", 3);
 		buf_free(&b);
+		/* Without a block there is nowhere to put a length. */
+		b.failed = true;
+		messages[i].write(&b);
+		assert_true(buf_failed(&b));
+		assert_null(b.data);
 	}
 	/* One that fails in the middle of a message. */
 	struct buf b = {0};

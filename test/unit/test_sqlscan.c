@@ -339,6 +339,8 @@ static const struct {
 		"CREATE_ROUTINE[CREATE FUNCTION begin() RETURNS case AS 'x'] COMMIT[COMMIT]", false},
 	{"CREATE FUNCTION f(a int DEFAULT CASE b END) AS 'x'; END",
 		"CREATE_ROUTINE[CREATE FUNCTION f(a int DEFAULT CASE b END) AS 'x'] COMMIT[END]", false},
+	{"CREATE FUNCTION f(begin atomic) AS 'x'; END",
+		"CREATE_ROUTINE[CREATE FUNCTION f(begin atomic) AS 'x'] COMMIT[END]", false},
 	{"BEGIN ATOMIC; a; END", "BEGIN[BEGIN ATOMIC] OTHER[a] COMMIT[END]", false},
 	{"CREATE VIEW v AS SELECT begin atomic FROM t; COMMIT",
 		"OTHER[CREATE VIEW v AS SELECT begin atomic FROM t] COMMIT[COMMIT]", false},

@@ -51,6 +51,8 @@ struct config_user {
 	struct hnode by_name;
 	char *name;
 	struct overrides over;
+	char *file;
+	int line;
 };
 
 /* Where a value comes from. */
@@ -62,7 +64,7 @@ struct setting_origin {
 
 struct config {
 	unsigned refs;
-	char *path;		/* the main file, as given */
+	char *path;		/* the file that the next RELOAD reads: as given, or conffile */
 	struct settings set;	/* effective global values */
 	struct setting_origin *origin; /* PARAM_COUNT of them, a row each */
 	struct htab databases;	/* struct config_database.by_name; without "*" */
@@ -77,7 +79,13 @@ struct config {
  * read with no more than 64 MB each.
  */
 struct config *config_load(const char *path, struct errs *errs) __attribute__((warn_unused_result));
-/* A copy of c in which one global setting has another value (SET). NULL and one entry in errs when it cannot be. */
+/*
+ * The same for RELOAD: reads old->path. As with PgBouncer a setting whose default
+ * is no value (auth_file, conffile, user, verbose, the TLS 1.3 ciphers) keeps what
+ * it had when the file does not name it; and config_keep_fixed() was done.
+ */
+struct config *config_reload(const struct config *old, struct errs *errs) __attribute__((warn_unused_result));
+/* A copy of c in which one global setting has another value (SET, -v). NULL and entries in errs when it cannot be. */
 struct config *config_with(const struct config *c, const char *name, const char *value, struct errs *errs) __attribute__((warn_unused_result));
 struct config *config_ref(struct config *c);
 void config_unref(struct config **c); /* NULL inside is fine */

@@ -27,6 +27,8 @@ struct loop {
 	struct event_base *base; /* NULL in dialog tests: no descriptor is ever watched */
 	struct event *wakeup;	 /* fires at the earliest deadline */
 	int64_t wakeup_at_us;
+	int hangup_fd; /* an epoll of our own: streams that are not read, to be told when their peer is gone */
+	struct event *hangup_event; /* hangup_fd has news */
 	struct timers timers;
 	struct stream_list ready;
 	struct stream_list turn; /* those of the ready list that are being run now */

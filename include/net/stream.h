@@ -5,8 +5,8 @@
  *
  * What the loop watches is derived from what the owner wants in one function
  * (stream_update) and lazily: a stream that is not wanted to be read keeps its
- * read event until one really arrives; only then it is turned to "tell me when
- * the peer closes", never to nothing until that was told.
+ * read event until one really arrives; only then the loop stops to watch for
+ * bytes, and watches whether the peer goes away instead (loop->hangup_fd).
  */
 #ifndef PSBOUNCER_NET_STREAM_H
 #define PSBOUNCER_NET_STREAM_H
@@ -68,12 +68,14 @@ struct stream {
 	int fd;			/* -1: none */
 	int error;		/* errno of the last failure */
 	uint32_t tls_retry_len; /* bytes that the next TLS write must offer again at least */
-	short armed;		/* EV_* that libevent has now */
+	short armed;		/* EV_READ and EV_WRITE as libevent has them now */
 	unsigned phase : 3;	/* enum stream_phase */
 	unsigned want_read : 1;
 	unsigned want_write : 1;
-	unsigned on_ready : 2; /* 1: stands on loop->ready, 2: on loop->turn */
-	unsigned hangup : 1;   /* STREAM_HANGUP was told */
+	unsigned on_ready : 2;	   /* 1: stands on loop->ready, 2: on loop->turn */
+	unsigned peer_watched : 1; /* it is in loop->hangup_fd */
+	unsigned peer_gone : 1;	   /* the peer has closed, at least its direction */
+	unsigned hangup : 1;	   /* STREAM_HANGUP was told */
 	unsigned tls_read_wants_write : 1;
 	unsigned tls_write_wants_read : 1;
 };
@@ -149,6 +151,8 @@ void stream_dispatch(struct stream *s, bool readable, bool writable, bool closed
 void stream_update(struct stream *s);
 /* For the loop: the stream's turn on the ready list has come. */
 void stream_run_ready(struct stream *s);
+/* For the loop: hangup_fd has told of it, which it does once. */
+void stream_hung_up(struct stream *s);
 /* For ops over a socket: event_del() first, then close(); fd is -1 after it. */
 void stream_close_socket(struct stream *s);
 

@@ -7,7 +7,8 @@
 
 #include <event2/event.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -16,15 +17,14 @@
 /*
  * NOLOCK: one thread. USE_CHANGELIST: changes of one turn become one epoll_ctl.
  * NO_CACHE_TIME: libevent then reads its clock only when it has a timer of its
- * own; ours is base/timer's. EARLY_CLOSE is EPOLLRDHUP, which the hangup watch
- * of a stream needs.
+ * own; ours is base/timer's.
  */
 static struct event_base *new_base(void)
 {
 	struct event_config *config = event_config_new();
 	struct event_base *base = NULL;
 
-	if (config != NULL && event_config_require_features(config, EV_FEATURE_EARLY_CLOSE) == 0 &&
+	if (config != NULL &&
 		event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST |
 						      EVENT_BASE_FLAG_NO_CACHE_TIME) == 0)
 		base = event_base_new_with_config(config);
@@ -54,6 +54,39 @@ static void on_wakeup(evutil_socket_t fd, short what, void *arg)
 	l->wakeup_at_us = 0;
 }
 
+/*
+ * libevent's EV_CLOSED will not do for "tell me when the peer is gone and of
+ * nothing else": after a reset epoll reports EPOLLERR, which libevent hands only
+ * to those who wait for EV_READ or EV_WRITE; nobody is called, and the loop
+ * spins. With EV_ET against that, its changelist forgets to take the flag off
+ * again. So there is an epoll of our own behind one event. A stream stays in it
+ * once it was there; EPOLLONESHOT makes it silent after its one report.
+ */
+static void on_hangups(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *l = arg;
+	struct epoll_event e;
+
+	(void)what;
+	/* One at a time: each may close others, which are then not in the set any more. */
+	for (int i = 0; i < LOOP_CALLBACKS && epoll_wait(fd, &e, 1, 0) == 1; i++) {
+		loop_callback(l);
+		stream_hung_up(e.data.ptr);
+	}
+}
+
+static bool begin_events(struct loop *l)
+{
+	event_set_log_callback(on_libevent_log);
+	l->base = new_base();
+	l->hangup_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (l->base == NULL || l->hangup_fd < 0)
+		return false;
+	l->wakeup = event_new(l->base, -1, 0, on_wakeup, l);
+	l->hangup_event = event_new(l->base, l->hangup_fd, EV_READ | EV_PERSIST, on_hangups, l);
+	return l->wakeup != NULL && l->hangup_event != NULL && event_add(l->hangup_event, NULL) == 0;
+}
+
 void loop_init(struct loop *l, bool with_events)
 {
 	*l = (struct loop){0};
@@ -61,14 +94,9 @@ void loop_init(struct loop *l, bool with_events)
 	TAILQ_INIT(&l->turn);
 	l->scratch = xmalloc(MEM_IO, LOOP_SCRATCH);
 	l->tls_scratch = xmalloc(MEM_IO, LOOP_TLS_SCRATCH);
-	if (!with_events)
-		return;
-	event_set_log_callback(on_libevent_log);
-	l->base = new_base();
-	if (l->base != NULL)
-		l->wakeup = event_new(l->base, -1, 0, on_wakeup, l);
-	if (l->wakeup == NULL) {
-		log_msg(LL_FATAL, "libevent has no usable event base (epoll with EPOLLRDHUP is needed)");
+	l->hangup_fd = -1;
+	if (with_events && !begin_events(l)) {
+		log_msg(LL_FATAL, "no event loop: %m");
 		exit(1);
 	}
 }
@@ -77,6 +105,10 @@ void loop_free(struct loop *l)
 {
 	if (l->wakeup != NULL)
 		event_free(l->wakeup);
+	if (l->hangup_event != NULL)
+		event_free(l->hangup_event);
+	if (l->hangup_fd >= 0)
+		close(l->hangup_fd);
 	if (l->base != NULL)
 		event_base_free(l->base);
 	timers_free(&l->timers);

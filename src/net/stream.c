@@ -10,9 +10,9 @@
 #include <event2/event.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -21,95 +21,15 @@
 #include "net/addr.h"
 #include "net/loop.h"
 
-/*
- * To be told when the peer goes away, and of nothing else. EV_CLOSED alone
- * (EPOLLRDHUP) would do for an orderly close. But after a reset epoll reports
- * EPOLLERR, which libevent hands to those who wait for EV_READ or EV_WRITE only:
- * an event with EV_CLOSED alone is never called, and the loop spins. So EV_WRITE
- * is added, and EV_ET, with which a writable socket is told once and not for ever.
- */
-enum { WATCH_HANGUP = EV_CLOSED | EV_WRITE | EV_ET };
-
 /* sendmsg() takes no more pieces at once (IOV_MAX). */
 enum { PIECES_MAX = 1024 };
-
-/* ---- what is watched --------------------------------------------------------- */
-
-/* What the phase and the wants ask for, nothing kept from before. */
-static short interest(const struct stream *s)
-{
-	short mask = 0;
-
-	switch ((enum stream_phase)s->phase) {
-	case STREAM_P_CONNECTING: return EV_WRITE;
-	case STREAM_P_HANDSHAKING: return s->tls_read_wants_write ? EV_WRITE : EV_READ;
-	case STREAM_P_OPEN: break;
-	case STREAM_P_CLOSED:
-	case STREAM_P_FAILED: return 0;
-	}
-	if (s->want_read)
-		mask |= s->tls_read_wants_write ? EV_WRITE : EV_READ;
-	if (s->want_write)
-		mask |= s->tls_write_wants_read ? EV_READ : EV_WRITE;
-	if (mask == 0)
-		return s->hangup ? 0 : WATCH_HANGUP;
-	if (!(mask & EV_READ) && !s->hangup)
-		mask |= EV_CLOSED;
-	return mask;
-}
-
-static void on_event(evutil_socket_t fd, short what, void *arg);
-
-static bool watchable(const struct stream *s)
-{
-	return s->fd >= 0 && s->loop->base != NULL;
-}
-
-static void arm(struct stream *s, short mask)
-{
-	if (mask == s->armed || !watchable(s))
-		return;
-	if (s->armed != 0)
-		event_del(&s->ev);
-	s->armed = mask;
-	if (mask == 0)
-		return;
-	event_assign(&s->ev, s->loop->base, s->fd, (short)(mask | EV_PERSIST), on_event, s);
-	event_add(&s->ev, NULL);
-}
-
-/* Does what libevent has already tell all that is needed (and perhaps more)? */
-static bool covered(short armed, short need)
-{
-	bool notices_close = armed & (EV_READ | EV_CLOSED); /* an end of file is readable */
-
-	if (armed == 0 || (armed & EV_ET))
-		return armed == need;
-	if (need & EV_CLOSED && !notices_close)
-		return false;
-	return need == WATCH_HANGUP || !(need & (EV_READ | EV_WRITE) & ~armed);
-}
-
-void stream_update(struct stream *s)
-{
-	short need = interest(s);
-
-	if (covered(s->armed, need))
-		return;
-	/* The read event stays, until one arrives that nobody wants (on_event). */
-	if (s->armed & EV_READ && need & EV_WRITE)
-		need = (short)((need & ~EV_CLOSED) | EV_READ);
-	arm(s, need);
-}
 
 /* ---- the ready list ------------------------------------------------------------ */
 
 static void ready_add(struct stream *s)
 {
-	if (s->on_ready == 1)
+	if (s->on_ready)
 		return;
-	if (s->on_ready == 2)
-		TAILQ_REMOVE(&s->loop->turn, s, ready);
 	TAILQ_INSERT_TAIL(&s->loop->ready, s, ready);
 	s->on_ready = 1;
 }
@@ -136,13 +56,69 @@ void stream_again(struct stream *s)
 		ready_add(s);
 }
 
-void stream_run_ready(struct stream *s)
-{
-	bool open = s->phase == STREAM_P_OPEN;
+/* ---- what is watched ----------------------------------------------------------- */
 
-	ready_remove(s);
-	stream_dispatch(s, true, !open, false);
-	stream_update(s);
+/* What the phase and the wants ask for, nothing kept from before. */
+static short interest(const struct stream *s)
+{
+	short mask = 0;
+
+	switch ((enum stream_phase)s->phase) {
+	case STREAM_P_CONNECTING: return EV_WRITE;
+	case STREAM_P_HANDSHAKING: return s->tls_read_wants_write ? EV_WRITE : EV_READ;
+	case STREAM_P_OPEN: break;
+	case STREAM_P_CLOSED:
+	case STREAM_P_FAILED: return 0;
+	}
+	if (s->want_read)
+		mask |= s->tls_read_wants_write ? EV_WRITE : EV_READ;
+	if (s->want_write)
+		mask |= s->tls_write_wants_read ? EV_READ : EV_WRITE;
+	return mask;
+}
+
+static bool watchable(const struct stream *s)
+{
+	return s->fd >= 0 && s->loop->base != NULL;
+}
+
+static void on_event(evutil_socket_t fd, short what, void *arg);
+
+static void arm(struct stream *s, short mask)
+{
+	if (mask == s->armed || !watchable(s))
+		return;
+	if (s->armed != 0)
+		event_del(&s->ev);
+	s->armed = mask;
+	if (mask == 0)
+		return;
+	event_assign(&s->ev, s->loop->base, s->fd, (short)(mask | EV_PERSIST), on_event, s);
+	event_add(&s->ev, NULL);
+}
+
+/* Nobody would read the end of the stream: have it told. */
+static void watch_peer(struct stream *s)
+{
+	struct epoll_event e = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = s};
+
+	if (s->peer_gone)
+		ready_add(s); /* it was told while it did not matter */
+	else if (!s->peer_watched)
+		s->peer_watched = epoll_ctl(s->loop->hangup_fd, EPOLL_CTL_ADD, s->fd, &e) == 0;
+}
+
+void stream_update(struct stream *s)
+{
+	short need = interest(s);
+
+	if (!watchable(s))
+		return;
+	/* What is armed and not needed stays until it is called in vain (on_event), reading even beyond a change. */
+	if (need & ~s->armed)
+		arm(s, need | (s->armed & EV_READ));
+	if (s->phase == STREAM_P_OPEN && !s->want_read && !s->hangup && !(s->armed & EV_READ))
+		watch_peer(s);
 }
 
 /* ---- what an event means ------------------------------------------------------- */
@@ -194,13 +170,14 @@ static void dispatch_open(struct stream *s, bool readable, bool writable, bool c
 	bool can_read = s->tls_read_wants_write ? writable : readable;
 	bool can_write = s->tls_write_wants_read ? readable : writable;
 
+	if (closed)
+		s->peer_gone = 1;
 	if (s->want_read && (can_read || closed))
 		s->cb(s, STREAM_READABLE, s->arg);
 	if (s->phase == STREAM_P_OPEN && s->want_write && can_write)
 		s->cb(s, STREAM_WRITABLE, s->arg);
-	if (s->phase == STREAM_P_OPEN && closed && !s->want_read && !s->hangup) {
+	if (s->phase == STREAM_P_OPEN && s->peer_gone && !s->want_read && !s->hangup) {
 		s->hangup = 1;
-		arm(s, interest(s)); /* now: it would be told for ever */
 		s->cb(s, STREAM_HANGUP, s->arg);
 	}
 	ready_if_pending(s);
@@ -217,38 +194,36 @@ void stream_dispatch(struct stream *s, bool readable, bool writable, bool closed
 	}
 }
 
-/* The events that somebody waits for; of the hangup watch neither. */
-static short wanted(const struct stream *s)
-{
-	short need = interest(s);
-
-	return need == WATCH_HANGUP ? 0 : need;
-}
-
-/* The hangup watch was called without EV_CLOSED: a reset, or only room to write. */
-static bool peer_is_gone(int fd)
-{
-	struct pollfd p = {.fd = fd, .events = POLLRDHUP};
-
-	return poll(&p, 1, 0) == 1;
-}
-
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct stream *s = arg;
-	bool closed = what & EV_CLOSED, writable = what & EV_WRITE;
-	short unwanted = (short)(what & ~wanted(s));
+	short unwanted = (short)(what & ~interest(s));
 
+	(void)fd;
 	loop_callback(s->loop);
-	if (s->armed & EV_ET) {
-		closed = closed || peer_is_gone(fd);
-		writable = false;
-	}
-	stream_dispatch(s, what & EV_READ, writable, closed);
-	if (unwanted & (EV_READ | EV_WRITE) & ~wanted(s))
+	stream_dispatch(s, what & EV_READ, what & EV_WRITE, false);
+	/* Not when it was wanted until a moment ago: it may be again before anything happens. */
+	if (unwanted & ~interest(s) & (EV_READ | EV_WRITE))
 		arm(s, interest(s));
-	else
-		stream_update(s);
+	stream_update(s);
+}
+
+void stream_run_ready(struct stream *s)
+{
+	bool open = s->phase == STREAM_P_OPEN;
+
+	ready_remove(s);
+	stream_dispatch(s, true, !open, false);
+	stream_update(s);
+}
+
+void stream_hung_up(struct stream *s)
+{
+	s->peer_gone = 1;
+	/* When reading is wanted, the end of the stream is read. */
+	if (s->phase == STREAM_P_OPEN)
+		dispatch_open(s, false, false, false);
+	stream_update(s);
 }
 
 /* ---- the socket ---------------------------------------------------------------- */
@@ -290,6 +265,10 @@ void stream_close_socket(struct stream *s)
 	if (s->armed != 0)
 		event_del(&s->ev);
 	s->armed = 0;
+	/* close() would do it as well, unless another process has the descriptor, too. */
+	if (s->peer_watched)
+		epoll_ctl(s->loop->hangup_fd, EPOLL_CTL_DEL, s->fd, NULL);
+	s->peer_watched = 0;
 	if (s->fd >= 0)
 		close(s->fd);
 	s->fd = -1;

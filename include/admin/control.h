@@ -54,7 +54,7 @@ struct control {
 
 /* path stays the caller's. */
 void control_init(struct control *c, struct pooler *p, const char *path);
-/* Lets go of the databases that it holds; nobody waits any more. */
+/* The end: the clients are told so, and it lets go of the databases that it holds. Before pooler_free(). */
 void control_free(struct control *c);
 
 /* Texts of errors go here: the words that the console answers with. */

@@ -355,6 +355,9 @@ static void look_at_waits(struct control *c)
 
 void control_free(struct control *c)
 {
+	walk_begin(c);
+	close_clients(c, NULL, CLOSE_SHUTTING_DOWN);
+	walk_end(c);
 	while (!TAILQ_EMPTY(&c->waits))
 		control_unwait(c, TAILQ_FIRST(&c->waits));
 	let_go(c, true);

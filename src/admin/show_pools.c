@@ -11,7 +11,6 @@
 #include "base/timer.h"
 #include "conf/authfile.h"
 #include "conf/config.h"
-#include "conn/cancel.h"
 #include "conn/conn.h"
 #include "conn/server.h"
 #include "net/buf.h"
@@ -311,6 +310,18 @@ static int64_t count_asks(const struct pool *p)
 	return n;
 }
 
+/* Cancel requests under way; most are brought by a client each, those that clients who left have caused are few. */
+static unsigned count_cancels(const struct pool *p)
+{
+	struct slot *s;
+	unsigned n = 0;
+
+	for (int i = 0; i < SLOT_STATES; i++)
+		TAILQ_FOREACH (s, &p->slots[i], link)
+			n += slot_server(s)->cancels;
+	return n;
+}
+
 static void count_servers(struct pool_row *r)
 {
 	const struct pool *p = r->pool;
@@ -326,9 +337,10 @@ static void count_servers(struct pool_row *r)
 	r->n[N_SV_IDLE] = p->n[SLOT_IDLE] - r->n[N_SV_USED];
 	r->n[N_SV_TESTED] = p->n[SLOT_TESTED];
 	r->n[N_SV_LOGIN] = p->n[SLOT_SETUP];
+	r->n[N_SV_CANCEL] = r->n[N_CANCEL_REQ] = count_cancels(p);
 }
 
-static void count_clients(struct pool_row *r, const struct pooler *pooler)
+static void count_clients(struct pool_row *r)
 {
 	const struct pool *p = r->pool;
 	int64_t since_us = pool_waits_since_us(p);
@@ -336,7 +348,6 @@ static void count_clients(struct pool_row *r, const struct pooler *pooler)
 
 	r->n[N_CL_WAITING] = count_asks(p);
 	r->n[N_CL_ACTIVE] = p->clients - r->n[N_CL_WAITING];
-	r->n[N_SV_CANCEL] = r->n[N_CANCEL_REQ] = cancel_count(pooler, p);
 	r->n[N_MAXWAIT] = waited_us / USEC;
 	r->n[N_MAXWAIT_US] = waited_us % USEC;
 }
@@ -346,7 +357,7 @@ static void row_pool(const struct show *s, const struct pool *p)
 	struct pool_row r = {.pool = p};
 
 	if (p != NULL) {
-		count_clients(&r, s->control->pooler);
+		count_clients(&r);
 		count_servers(&r);
 	} else {
 		r.n[N_CL_ACTIVE] = s->control->consoles;

@@ -146,6 +146,7 @@ void conn_unlink(struct conn *c)
 
 	if (!peer)
 		return;
+	relay_end_run(c);
 	conn_cut(c, peer);
 	conn_cut(peer, c);
 	c->peer = NULL;

@@ -114,6 +114,18 @@ struct buf *relay_out(struct conn *dst)
 	return &dst->out;
 }
 
+void relay_end_run(struct conn *c)
+{
+	struct relay_scan *w = c->pooler->scan;
+	struct conn *dst = w ? w->src->peer : NULL;
+
+	if (!dst || (w->src != c && dst != c) || w->scan == w->pos || conn_is_closed(dst))
+		return;
+	buf_append(&dst->out, w->base + w->pos, w->scan - w->pos);
+	w->pos = w->scan;
+	relay_out(dst);
+}
+
 bool relay_at_boundary(const struct conn *dst)
 {
 	return !dst->torn && !(dst->peer && dst->peer->left && !dst->peer->skip);

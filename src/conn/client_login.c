@@ -140,7 +140,7 @@ static void login_on_ssl_request(struct client *cl, size_t behind)
 /* Its values of the startup packet go to startup; the first one that is not to be had is told. */
 struct login_params {
 	struct client *cl;
-	const char *bad;
+	char bad[128]; /* startup_options() keeps its names for the call only */
 };
 
 static bool login_is_tracked(const struct client *cl, const char *name)
@@ -167,7 +167,7 @@ static bool login_set_param(const char *name, const char *value, void *arg)
 	}
 	if (!strcasecmp(name, "extra_float_digits") || config_list_has(set->ignore_startup_parameters, name))
 		return true;
-	p->bad = name;
+	snprintf(p->bad, sizeof(p->bad), "%s", name);
 	return false;
 }
 
@@ -189,9 +189,9 @@ static bool login_take_params(struct client *cl)
 			fault = startup_options(value, login_set_param, &p);
 			if (!fault)
 				continue;
-			if (p.bad)
+			if (p.bad[0])
 				snprintf(text, sizeof(text), "unsupported startup parameter in options: %s", p.bad);
-			conn_close(&cl->c, CLOSE_STARTUP_OPTIONS, p.bad ? text : fault);
+			conn_close(&cl->c, CLOSE_STARTUP_OPTIONS, p.bad[0] ? text : fault);
 			return false;
 		}
 		if (!login_set_param(name, value, &p)) {

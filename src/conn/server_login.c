@@ -277,6 +277,8 @@ static void server_auth(struct server *s, const struct msg *m)
 	case AUTH_REQ_OK:
 		if (s->login->scram && !scram_client_is_done(s->login->scram))
 			server_login_failed(s, "28P01", "the server did not prove that it knows the password", true);
+		else
+			s->login->admitted = true;
 		return;
 	case AUTH_REQ_CLEARTEXT: server_auth_cleartext(s); return;
 	case AUTH_REQ_MD5: server_auth_md5(s, &r); return;
@@ -359,17 +361,35 @@ static bool server_error_is_local(const char *code)
 	return !strncmp(code, "57P", 3) || !strncmp(code, "53", 2) || !strncmp(code, "08", 2);
 }
 
+/* What only a server says that has let us in. */
+static void server_welcome(struct server *s, const struct msg *m)
+{
+	const char *name, *value;
+	char text[80];
+
+	if (!s->login->admitted) {
+		snprintf(text, sizeof(text), "%s before AuthenticationOk", wire_name(WIRE_SERVER, m->type));
+		server_login_failed(s, "", text, true);
+	} else if (m->type == MSG_PARAMETER_STATUS) {
+		server_set_var(s, m, &name, &value);
+	} else if (m->type == MSG_BACKEND_KEY_DATA) {
+		server_take_key(s, m);
+	} else {
+		server_ready(s, m->payload[0]);
+	}
+}
+
 enum verdict server_login_message(struct server *s, const struct msg *m, uint32_t *arg)
 {
 	struct error_fields f;
-	const char *name, *value;
 	char text[80];
 
 	(void)arg;
 	switch (m->type) {
 	case MSG_AUTHENTICATION: server_auth(s, m); break;
-	case MSG_PARAMETER_STATUS: server_set_var(s, m, &name, &value); break;
-	case MSG_BACKEND_KEY_DATA: server_take_key(s, m); break;
+	case MSG_PARAMETER_STATUS:
+	case MSG_BACKEND_KEY_DATA:
+	case MSG_READY_FOR_QUERY: server_welcome(s, m); break;
 	case MSG_NEGOTIATE_PROTOCOL_VERSION:
 	case MSG_NOTICE_RESPONSE: break;
 	case MSG_ERROR_RESPONSE:
@@ -377,7 +397,6 @@ enum verdict server_login_message(struct server *s, const struct msg *m, uint32_
 		server_login_failed(s, f.code, f.message[0] ? f.message : "an error without a message",
 			server_error_is_local(f.code));
 		break;
-	case MSG_READY_FOR_QUERY: server_ready(s, m->payload[0]); break;
 	default:
 		snprintf(text, sizeof(text), "unexpected %s during the login", wire_name(WIRE_SERVER, m->type));
 		server_login_failed(s, "", text, true);

@@ -18,6 +18,7 @@ struct server_login {
 	bool secure;	/* sslmode allow: the second try at the same host, with TLS */
 	char *secret;	/* of the user, or NULL */
 	struct scram_client *scram;
+	bool admitted; /* AuthenticationOk has come */
 };
 
 const struct settings *server_settings(const struct server *s);

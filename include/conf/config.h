@@ -79,6 +79,8 @@ struct config {
  * read with no more than 64 MB each.
  */
 struct config *config_load(const char *path, struct errs *errs) __attribute__((warn_unused_result));
+/* The same of a main file that is in memory; name stands for it in errors. */
+struct config *config_parse(const char *name, const char *text, size_t n, struct errs *errs) __attribute__((warn_unused_result));
 /*
  * The same for RELOAD: reads old->path. As with PgBouncer a setting whose default
  * is no value (auth_file, conffile, user, verbose, the TLS 1.3 ciphers) keeps what

@@ -252,8 +252,8 @@ static void settle_conffile(struct config *c)
 	xfree(MEM_CONFIG, old);
 }
 
-/* old: what the sticky settings begin with, or NULL. */
-static struct config *load(const char *path, const struct config *old, struct errs *errs)
+/* text, n: in place of what is in path, or NULL. old: what the sticky settings begin with, or NULL. */
+static struct config *load(const char *path, const char *text, size_t n, const struct config *old, struct errs *errs)
 {
 	struct config *c = config_new(path);
 	struct loader l = { .c = c, .errs = errs, .take = config_take };
@@ -261,7 +261,7 @@ static struct config *load(const char *path, const struct config *old, struct er
 
 	for (size_t i = 0; old != NULL && i < N_STICKY; i++)
 		setting_take_over(c, old, sticky[i]);
-	config_read(&l, path);
+	config_read(&l, path, text, n);
 	c->auth = auth_file_load(c->set.auth_file, errs);
 	config_check(c, errs);
 	if (errs->total != before) {
@@ -275,12 +275,17 @@ static struct config *load(const char *path, const struct config *old, struct er
 
 struct config *config_load(const char *path, struct errs *errs)
 {
-	return load(path, NULL, errs);
+	return load(path, NULL, 0, NULL, errs);
+}
+
+struct config *config_parse(const char *name, const char *text, size_t n, struct errs *errs)
+{
+	return load(name, text, n, NULL, errs);
 }
 
 struct config *config_reload(const struct config *old, struct errs *errs)
 {
-	struct config *c = load(old->path, old, errs);
+	struct config *c = load(old->path, NULL, 0, old, errs);
 
 	if (c != NULL)
 		config_keep_fixed(old, c);

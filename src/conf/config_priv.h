@@ -32,8 +32,8 @@ void config_user_free(struct config_user *u);
 struct config_database *config_database_put(struct config *c, struct config_database *d);
 struct config_user *config_user_put(struct config *c, struct config_user *u);
 
-/* config_read.c: reads path and its includes, and hands each line to l->take. */
-void config_read(struct loader *l, const char *path);
+/* config_read.c: reads path, or n bytes of text in its place, and its includes, and hands each line to l->take. */
+void config_read(struct loader *l, const char *path, const char *text, size_t n);
 
 /* config_entry.c: one line of a section; a header [pgbouncer]. */
 void config_take(struct loader *l, const char *name, const char *value);

@@ -405,21 +405,24 @@ static bool self_test(void)
 	return ok;
 }
 
-void config_read(struct loader *l, const char *path)
+void config_read(struct loader *l, const char *path, const char *text, size_t n)
 {
 	struct reader r = { .l = l };
-	char *text, why[256];
-	size_t n;
+	char *own, why[256];
 
 	l->file = path;
 	if (!self_test()) {
 		errs_add(l->errs, NULL, 0, "the INI library (inih) does not give lines back whole: psbouncer cannot run with it");
 		return;
 	}
-	if (!file_read(path, CONFIG_FILE_LIMIT, &text, &n, why, sizeof(why))) {
+	if (text != NULL) {
+		own = xmalloc(MEM_CONFIG, n + 1);
+		memcpy(own, text, n);
+		own[n] = '\0';
+	} else if (!file_read(path, CONFIG_FILE_LIMIT, &own, &n, why, sizeof(why))) {
 		errs_add(l->errs, path, 0, "cannot be read: %s", why);
 		return;
 	}
-	push(&r, xstrdup(MEM_CONFIG, path), text, n);
+	push(&r, xstrdup(MEM_CONFIG, path), own, n);
 	run(&r);
 }

@@ -25,7 +25,8 @@ struct auth_file {
 /* A broken line is a fault (entry in errs, NULL). path NULL or "": an empty list. */
 struct auth_file *auth_file_load(const char *path, struct errs *errs) __attribute__((warn_unused_result));
 /* The same from memory: name is used in errors. */
-struct auth_file *auth_file_parse(const char *name, const char *text, size_t n, struct errs *errs) __attribute__((warn_unused_result));
+struct auth_file *auth_file_parse(const char *name, const char *text, size_t n, struct errs *errs)
+	__attribute__((warn_unused_result));
 struct auth_file *auth_file_copy(const struct auth_file *f);
 const struct auth_entry *auth_file_find(const struct auth_file *f, const char *user);
 void auth_file_free(struct auth_file *f); /* wipes the secrets; NULL is fine */

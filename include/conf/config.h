@@ -25,21 +25,21 @@ struct auth_entry;
 struct auth_file;
 
 struct config_host {
-	char *host;   /* name, address, "/directory", "@abstract"; "": the default unix socket directory */
+	char *host; /* name, address, "/directory", "@abstract"; "": the default unix socket directory */
 	uint16_t port;
 };
 
 /* One line of [databases]. */
 struct config_database {
 	struct hnode by_name;
-	char *name;	 /* "*" for the fallback */
-	char *dbname;	 /* on the server; NULL: the name that the client asked for */
+	char *name;   /* "*" for the fallback */
+	char *dbname; /* on the server; NULL: the name that the client asked for */
 	struct config_host *hosts;
 	size_t n_hosts;
-	char *user;	 /* forced user, or NULL */
-	char *password;	 /* of the forced user, or NULL */
-	char *password_file; /* read at each connect, or NULL */
-	char *connect_query; /* or NULL */
+	char *user;							 /* forced user, or NULL */
+	char *password;							 /* of the forced user, or NULL */
+	char *password_file;						 /* read at each connect, or NULL */
+	char *connect_query;						 /* or NULL */
 	char *client_encoding, *datestyle, *timezone, *application_name; /* sent at server login, or NULL */
 	struct overrides over;
 	char *file; /* where the entry stands */
@@ -64,13 +64,13 @@ struct setting_origin {
 
 struct config {
 	unsigned refs;
-	char *path;		/* the file that the next RELOAD reads: as given, or conffile */
-	struct settings set;	/* effective global values */
-	struct setting_origin *origin; /* PARAM_COUNT of them, a row each */
-	struct htab databases;	/* struct config_database.by_name; without "*" */
+	char *path;			  /* the file that the next RELOAD reads: as given, or conffile */
+	struct settings set;		  /* effective global values */
+	struct setting_origin *origin;	  /* PARAM_COUNT of them, a row each */
+	struct htab databases;		  /* struct config_database.by_name; without "*" */
 	struct config_database *fallback; /* the entry "*", or NULL */
-	struct htab users;	/* struct config_user.by_name */
-	struct auth_file *auth;	/* auth_file's content; an empty one when it is not set */
+	struct htab users;		  /* struct config_user.by_name */
+	struct auth_file *auth;		  /* auth_file's content; an empty one when it is not set */
 };
 
 /*
@@ -80,7 +80,8 @@ struct config {
  */
 struct config *config_load(const char *path, struct errs *errs) __attribute__((warn_unused_result));
 /* The same of a main file that is in memory; name stands for it in errors. */
-struct config *config_parse(const char *name, const char *text, size_t n, struct errs *errs) __attribute__((warn_unused_result));
+struct config *config_parse(const char *name, const char *text, size_t n, struct errs *errs)
+	__attribute__((warn_unused_result));
 /*
  * The same for RELOAD: reads old->path. As with PgBouncer a setting whose default
  * is no value (auth_file, conffile, user, verbose, the TLS 1.3 ciphers) keeps what
@@ -88,7 +89,8 @@ struct config *config_parse(const char *name, const char *text, size_t n, struct
  */
 struct config *config_reload(const struct config *old, struct errs *errs) __attribute__((warn_unused_result));
 /* A copy of c in which one global setting has another value (SET, -v). NULL and entries in errs when it cannot be. */
-struct config *config_with(const struct config *c, const char *name, const char *value, struct errs *errs) __attribute__((warn_unused_result));
+struct config *config_with(const struct config *c, const char *name, const char *value, struct errs *errs)
+	__attribute__((warn_unused_result));
 struct config *config_ref(struct config *c);
 void config_unref(struct config **c); /* NULL inside is fine */
 

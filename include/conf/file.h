@@ -14,7 +14,8 @@
  * false, and the reason in why, when it cannot be read or is longer than max.
  * Ends with file_release(), which wipes it.
  */
-bool file_read(const char *path, size_t max, char **text, size_t *n, char *why, size_t why_size) __attribute__((warn_unused_result));
+bool file_read(const char *path, size_t max, char **text, size_t *n, char *why, size_t why_size)
+	__attribute__((warn_unused_result));
 void file_release(char **text, size_t n); /* NULL inside is fine */
 
 /* Could file_read() read it? false and the reason in why. */

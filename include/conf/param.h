@@ -94,7 +94,8 @@ const char *param_nearest_with(const char *name, unsigned scope, const char *con
  * number, or a number with us ms s min h d; sizes: bytes or kB MB GB; booleans:
  * 0 1 on off yes no true false; modes: octal with a leading 0.
  */
-bool param_parse(const struct param *p, const char *text, struct settings *s, char *why, size_t why_size) __attribute__((warn_unused_result));
+bool param_parse(const struct param *p, const char *text, struct settings *s, char *why, size_t why_size)
+	__attribute__((warn_unused_result));
 /* Room for every value that is not a string. */
 #define PARAM_TEXT 32
 /* The value as SHOW CONFIG prints it (times as seconds): in buf, or the string itself. */
@@ -103,14 +104,15 @@ bool param_equal(const struct param *p, const struct settings *a, const struct s
 /* Gives *to the value that *from has. */
 void param_assign(const struct param *p, struct settings *to, const struct settings *from);
 
-void settings_init(struct settings *s); /* every default, through its parser */
+void settings_init(struct settings *s);				      /* every default, through its parser */
 void settings_copy(struct settings *to, const struct settings *from); /* to is uninitialised */
-void settings_free(struct settings *s); /* NULL fields are fine */
+void settings_free(struct settings *s);				      /* NULL fields are fine */
 
 /* A zeroed struct overrides has nothing set. */
 bool override_has(const struct overrides *o, enum param_id id);
 /* As param_parse(); p comes from param_find_in(). */
-bool override_parse(struct overrides *o, const struct param *p, const char *text, char *why, size_t why_size) __attribute__((warn_unused_result));
+bool override_parse(struct overrides *o, const struct param *p, const char *text, char *why, size_t why_size)
+	__attribute__((warn_unused_result));
 void overrides_copy(struct overrides *to, const struct overrides *from); /* to is uninitialised */
 void overrides_free(struct overrides *o);
 
@@ -118,7 +120,8 @@ void overrides_free(struct overrides *o);
  * Effective values: the user's, else the database's, else the global one; any of
  * the three may be NULL but the last. For every row that is not a string.
  */
-int64_t param_effective(enum param_id id, const struct overrides *user, const struct overrides *db, const struct settings *global);
+int64_t param_effective(enum param_id id, const struct overrides *user, const struct overrides *db,
+	const struct settings *global);
 
 /* Words of the ENUM rows, in the order of their words. */
 enum pool_mode { POOL_SESSION, POOL_TRANSACTION, POOL_STATEMENT };

@@ -94,7 +94,8 @@ static void entry_add(struct auth_file *f, struct auth_entry *e, const char *fil
 	struct hnode *n = htab_find(&f->users, hash, has_name, e->name);
 
 	if (n != NULL) {
-		log_msg(LL_WARNING, "%s:%d: user \"%s\" was in this file before; this entry counts", file, e->line, e->name);
+		log_msg(LL_WARNING, "%s:%d: user \"%s\" was in this file before; this entry counts", file, e->line,
+			e->name);
 		htab_remove(&f->users, n);
 		entry_free(container_of(n, struct auth_entry, by_name));
 	}
@@ -130,7 +131,7 @@ static void take_line(struct auth_file *f, struct line *l, struct errs *errs)
 struct auth_file *auth_file_parse(const char *name, const char *text, size_t n, struct errs *errs)
 {
 	struct auth_file *f = xcalloc(MEM_CONFIG, 1, sizeof(*f));
-	struct line l = { .file = name };
+	struct line l = {.file = name};
 	const char *end = text + n;
 	size_t before = errs->total;
 

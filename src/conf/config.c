@@ -19,8 +19,12 @@
 
 /* Settings that a header [pgbouncer] and RELOAD leave alone: with PgBouncer their default is NULL. */
 static const enum param_id sticky[] = {
-	PARAM_auth_file, PARAM_client_tls13_ciphers, PARAM_server_tls13_ciphers,
-	PARAM_conffile,	 PARAM_user,		     PARAM_verbose,
+	PARAM_auth_file,
+	PARAM_client_tls13_ciphers,
+	PARAM_server_tls13_ciphers,
+	PARAM_conffile,
+	PARAM_user,
+	PARAM_verbose,
 };
 
 #define N_STICKY (sizeof(sticky) / sizeof(sticky[0]))
@@ -256,7 +260,7 @@ static void settle_conffile(struct config *c)
 static struct config *load(const char *path, const char *text, size_t n, const struct config *old, struct errs *errs)
 {
 	struct config *c = config_new(path);
-	struct loader l = { .c = c, .errs = errs, .take = config_take };
+	struct loader l = {.c = c, .errs = errs, .take = config_take};
 	size_t before = errs->total;
 
 	for (size_t i = 0; old != NULL && i < N_STICKY; i++)
@@ -311,7 +315,8 @@ void config_settings_begin(struct loader *l)
 	}
 	settings_free(&defaults);
 	if (lost)
-		log_msg(LL_WARNING, "%s:%d: the section of the settings again: those read before go back to their defaults",
+		log_msg(LL_WARNING,
+			"%s:%d: the section of the settings again: those read before go back to their defaults",
 			l->file, l->line);
 }
 
@@ -346,8 +351,9 @@ struct config *config_with(const struct config *old, const char *name, const cha
 	if (p == NULL) {
 		const char *near = param_nearest(name, PS_GLOBAL);
 
-		errs_add(errs, NULL, 0, "unknown setting \"%s\"%s%s%s", name, near == NULL ? "" : "; the nearest known one is \"",
-			 near == NULL ? "" : near, near == NULL ? "" : "\"");
+		errs_add(errs, NULL, 0, "unknown setting \"%s\"%s%s%s", name,
+			near == NULL ? "" : "; the nearest known one is \"", near == NULL ? "" : near,
+			near == NULL ? "" : "\"");
 		return NULL;
 	}
 	if (p->restart) {

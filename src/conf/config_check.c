@@ -52,7 +52,7 @@ static void check_client_tls(const struct config *c, struct errs *errs)
 		return;
 	if (key != cert)
 		fault(c, errs, key ? PARAM_client_tls_key_file : PARAM_client_tls_cert_file,
-		      key ? "needs client_tls_cert_file too" : "needs client_tls_key_file too");
+			key ? "needs client_tls_cert_file too" : "needs client_tls_key_file too");
 	else if (!key && s->client_tls_sslmode >= MODE_REQUIRE)
 		fault(c, errs, PARAM_client_tls_sslmode, "needs client_tls_key_file and client_tls_cert_file");
 	if (s->client_tls_sslmode >= MODE_VERIFY_CA && s->client_tls_ca_file[0] == '\0')
@@ -73,7 +73,7 @@ static void check_server_tls(const struct config *c, struct errs *errs)
 		return;
 	if (key != cert)
 		fault(c, errs, key ? PARAM_server_tls_key_file : PARAM_server_tls_cert_file,
-		      key ? "needs server_tls_cert_file too" : "needs server_tls_key_file too");
+			key ? "needs server_tls_cert_file too" : "needs server_tls_key_file too");
 	check_readable(c, errs, PARAM_server_tls_key_file);
 	check_readable(c, errs, PARAM_server_tls_cert_file);
 	check_readable(c, errs, PARAM_server_tls_ca_file);
@@ -82,12 +82,13 @@ static void check_server_tls(const struct config *c, struct errs *errs)
 static void check_database(const struct config *c, struct errs *errs, const struct config_database *d)
 {
 	if (c->set.auth_type == AUTH_ANY && d->user == NULL)
-		errs_add(errs, d->file, d->line, "database \"%s\": auth_type any needs user in every database", d->name);
+		errs_add(errs, d->file, d->line, "database \"%s\": auth_type any needs user in every database",
+			d->name);
 	if (override_has(&d->over, PARAM_server_tls_sslnegotiation) &&
-	    d->over.set->server_tls_sslnegotiation == SSLNEG_DIRECT && c->set.server_tls_sslmode < MODE_REQUIRE)
+		d->over.set->server_tls_sslnegotiation == SSLNEG_DIRECT && c->set.server_tls_sslmode < MODE_REQUIRE)
 		errs_add(errs, d->file, d->line,
-			 "database \"%s\": server_tls_sslnegotiation direct needs server_tls_sslmode require or stronger",
-			 d->name);
+			"database \"%s\": server_tls_sslnegotiation direct needs server_tls_sslmode require or stronger",
+			d->name);
 }
 
 static int by_place(const void *a, const void *b)
@@ -135,10 +136,11 @@ void config_check(const struct config *c, struct errs *errs)
 static void warn_database(const struct config *c, const struct config_database *d)
 {
 	if (d->password != NULL && d->user == NULL)
-		log_msg(LL_WARNING, "%s:%d: database \"%s\": password without user is not used", d->file, d->line, d->name);
-	if (d->hosts[0].host[0] == '\0' && c->set.unix_socket_dir[0] == '\0')
-		log_msg(LL_WARNING, "%s:%d: database \"%s\" has no host, and unix_socket_dir is empty", d->file, d->line,
+		log_msg(LL_WARNING, "%s:%d: database \"%s\": password without user is not used", d->file, d->line,
 			d->name);
+	if (d->hosts[0].host[0] == '\0' && c->set.unix_socket_dir[0] == '\0')
+		log_msg(LL_WARNING, "%s:%d: database \"%s\" has no host, and unix_socket_dir is empty", d->file,
+			d->line, d->name);
 }
 
 void config_warn(const struct config *c)

@@ -31,8 +31,8 @@ static void take_setting(struct loader *l, const char *name, const char *value)
 		const char *near = param_nearest(name, PS_GLOBAL);
 
 		errs_add(l->errs, l->file, l->line, "unknown setting \"%s\"%s%s%s", name,
-			 near == NULL ? "" : "; the nearest known one is \"", near == NULL ? "" : near,
-			 near == NULL ? "" : "\"");
+			near == NULL ? "" : "; the nearest known one is \"", near == NULL ? "" : near,
+			near == NULL ? "" : "\"");
 	} else if (!param_parse(p, value, &l->c->set, why, sizeof(why))) {
 		errs_add(l->errs, l->file, l->line, "%s %s", p->name, why);
 	} else {
@@ -64,17 +64,17 @@ static const struct db_key {
 	const char *name;
 	size_t offset; /* 0: host and port, which are read when the line is whole */
 } db_keys[] = {
-	{ "host", 0 },
-	{ "port", 0 },
-	{ "dbname", offsetof(struct config_database, dbname) },
-	{ "user", offsetof(struct config_database, user) },
-	{ "password", offsetof(struct config_database, password) },
-	{ "password_file", offsetof(struct config_database, password_file) },
-	{ "connect_query", offsetof(struct config_database, connect_query) },
-	{ "client_encoding", offsetof(struct config_database, client_encoding) },
-	{ "datestyle", offsetof(struct config_database, datestyle) },
-	{ "timezone", offsetof(struct config_database, timezone) },
-	{ "application_name", offsetof(struct config_database, application_name) },
+	{"host", 0},
+	{"port", 0},
+	{"dbname", offsetof(struct config_database, dbname)},
+	{"user", offsetof(struct config_database, user)},
+	{"password", offsetof(struct config_database, password)},
+	{"password_file", offsetof(struct config_database, password_file)},
+	{"connect_query", offsetof(struct config_database, connect_query)},
+	{"client_encoding", offsetof(struct config_database, client_encoding)},
+	{"datestyle", offsetof(struct config_database, datestyle)},
+	{"timezone", offsetof(struct config_database, timezone)},
+	{"application_name", offsetof(struct config_database, application_name)},
 };
 
 #define N_DB_KEYS (sizeof(db_keys) / sizeof(db_keys[0]))
@@ -242,7 +242,7 @@ static void take_ports(struct entry *e)
 static void take_database(struct loader *l, const char *name, const char *value)
 {
 	struct config_database *d = xcalloc(MEM_CONFIG, 1, sizeof(*d)), *old;
-	struct entry e = { .l = l, .what = "database", .name = name, .over = &d->over, .db = d };
+	struct entry e = {.l = l, .what = "database", .name = name, .over = &d->over, .db = d};
 	struct connstr pairs;
 
 	d->name = xstrdup(MEM_CONFIG, name);
@@ -273,7 +273,7 @@ static void take_database(struct loader *l, const char *name, const char *value)
 static void take_user(struct loader *l, const char *name, const char *value)
 {
 	struct config_user *u = xcalloc(MEM_CONFIG, 1, sizeof(*u)), *old;
-	struct entry e = { .l = l, .what = "user", .name = name, .over = &u->over };
+	struct entry e = {.l = l, .what = "user", .name = name, .over = &u->over};
 	struct connstr pairs;
 	bool ok;
 
@@ -288,25 +288,18 @@ static void take_user(struct loader *l, const char *name, const char *value)
 	}
 	old = config_user_put(l->c, u);
 	if (old != NULL)
-		log_msg(LL_WARNING, "%s:%d: user \"%s\" stood in %s:%d before; this entry counts", u->file, u->line, name,
-			old->file, old->line);
+		log_msg(LL_WARNING, "%s:%d: user \"%s\" stood in %s:%d before; this entry counts", u->file, u->line,
+			name, old->file, old->line);
 	config_user_free(old);
 }
 
 void config_take(struct loader *l, const char *name, const char *value)
 {
 	switch (l->section) {
-	case SECTION_SETTINGS:
-		take_setting(l, name, value);
-		return;
-	case SECTION_DATABASES:
-		take_database(l, name, value);
-		return;
-	case SECTION_USERS:
-		take_user(l, name, value);
-		return;
+	case SECTION_SETTINGS: take_setting(l, name, value); return;
+	case SECTION_DATABASES: take_database(l, name, value); return;
+	case SECTION_USERS: take_user(l, name, value); return;
 	case SECTION_NONE:
-	case SECTION_UNKNOWN:
-		return;
+	case SECTION_UNKNOWN: return;
 	}
 }

@@ -59,20 +59,20 @@ static const struct example {
 	const char *value;
 	bool set;
 } examples[] = {
-	{ PARAM_listen_addr, "localhost", true },
-	{ PARAM_pool_mode, "transaction", true },
-	{ PARAM_auth_type, "scram-sha-256", true },
-	{ PARAM_client_tls_sslmode, "prefer", true },
-	{ PARAM_auth_file, "/etc/psbouncer/userlist.txt", false },
-	{ PARAM_client_tls_key_file, "/etc/psbouncer/server.key", false },
-	{ PARAM_client_tls_cert_file, "/etc/psbouncer/server.crt", false },
-	{ PARAM_client_tls_ca_file, "/etc/psbouncer/clients.crt", false },
-	{ PARAM_server_tls_ca_file, "/etc/psbouncer/servers.crt", false },
-	{ PARAM_logfile, "/var/log/psbouncer/psbouncer.log", false },
-	{ PARAM_pidfile, "/run/psbouncer/psbouncer.pid", false },
-	{ PARAM_user, "postgres", false },
-	{ PARAM_admin_users, "postgres", false },
-	{ PARAM_stats_users, "monitor, grafana", false },
+	{PARAM_listen_addr, "localhost", true},
+	{PARAM_pool_mode, "transaction", true},
+	{PARAM_auth_type, "scram-sha-256", true},
+	{PARAM_client_tls_sslmode, "prefer", true},
+	{PARAM_auth_file, "/etc/psbouncer/userlist.txt", false},
+	{PARAM_client_tls_key_file, "/etc/psbouncer/server.key", false},
+	{PARAM_client_tls_cert_file, "/etc/psbouncer/server.crt", false},
+	{PARAM_client_tls_ca_file, "/etc/psbouncer/clients.crt", false},
+	{PARAM_server_tls_ca_file, "/etc/psbouncer/servers.crt", false},
+	{PARAM_logfile, "/var/log/psbouncer/psbouncer.log", false},
+	{PARAM_pidfile, "/run/psbouncer/psbouncer.pid", false},
+	{PARAM_user, "postgres", false},
+	{PARAM_admin_users, "postgres", false},
+	{PARAM_stats_users, "monitor, grafana", false},
 };
 
 static const struct example *find_example(enum param_id id)
@@ -83,36 +83,35 @@ static const struct example *find_example(enum param_id id)
 	return NULL;
 }
 
-static const char sample_head[] =
-	";; Sample configuration of psbouncer. psbouncer(5) has all of it.\n"
-	";;\n"
-	";; A line that begins with ';' or '#' is a comment. Settings that stand behind\n"
-	";; a single ';' show their default, or an example where the text says so.\n"
-	"\n"
-	";; Databases that clients can connect to: NAME = key=value ...\n"
-	";; Keys: host port dbname user password password_file connect_query\n"
-	";; client_encoding datestyle timezone application_name, and the settings that\n"
-	";; can be set for a database alone. '*' is for names that are not listed.\n"
-	"[databases]\n"
-	"postgres = host=127.0.0.1 port=5432 dbname=postgres\n"
-	"\n"
-	";; a forced user, and a limit of its own\n"
-	";app = host=db1.example.net user=app password='it''s secret' pool_size=50\n"
-	"\n"
-	";; the hosts of a list are used in turn; one that is dead is passed over\n"
-	";reports = host=db2.example.net,db3.example.net dbname=app pool_mode=session\n"
-	"\n"
-	";; a name with other characters than letters, digits and _ . - *\n"
-	";\"my db\" = host=/var/run/postgresql\n"
-	"\n"
-	";* = host=127.0.0.1\n"
-	"\n"
-	";; Settings of a user: NAME = key=value ...\n"
-	"[users]\n"
-	";batch = pool_mode=session max_user_connections=10 query_timeout=1h\n"
-	"\n"
-	";; The section [psbouncer] may also be called [pgbouncer].\n"
-	"[psbouncer]\n";
+static const char sample_head[] = ";; Sample configuration of psbouncer. psbouncer(5) has all of it.\n"
+				  ";;\n"
+				  ";; A line that begins with ';' or '#' is a comment. Settings that stand behind\n"
+				  ";; a single ';' show their default, or an example where the text says so.\n"
+				  "\n"
+				  ";; Databases that clients can connect to: NAME = key=value ...\n"
+				  ";; Keys: host port dbname user password password_file connect_query\n"
+				  ";; client_encoding datestyle timezone application_name, and the settings that\n"
+				  ";; can be set for a database alone. '*' is for names that are not listed.\n"
+				  "[databases]\n"
+				  "postgres = host=127.0.0.1 port=5432 dbname=postgres\n"
+				  "\n"
+				  ";; a forced user, and a limit of its own\n"
+				  ";app = host=db1.example.net user=app password='it''s secret' pool_size=50\n"
+				  "\n"
+				  ";; the hosts of a list are used in turn; one that is dead is passed over\n"
+				  ";reports = host=db2.example.net,db3.example.net dbname=app pool_mode=session\n"
+				  "\n"
+				  ";; a name with other characters than letters, digits and _ . - *\n"
+				  ";\"my db\" = host=/var/run/postgresql\n"
+				  "\n"
+				  ";* = host=127.0.0.1\n"
+				  "\n"
+				  ";; Settings of a user: NAME = key=value ...\n"
+				  "[users]\n"
+				  ";batch = pool_mode=session max_user_connections=10 query_timeout=1h\n"
+				  "\n"
+				  ";; The section [psbouncer] may also be called [pgbouncer].\n"
+				  "[psbouncer]\n";
 
 static void sample_row(struct buf *out, enum param_id id)
 {
@@ -155,22 +154,14 @@ void config_print_sample(struct buf *out)
 static const char *kind(const struct param *p)
 {
 	switch (p->type) {
-	case PT_BOOL:
-		return "0 or 1";
-	case PT_INT:
-		return "number";
-	case PT_TIME:
-		return "time";
-	case PT_MSEC:
-		return "milliseconds";
-	case PT_SIZE:
-		return "size";
-	case PT_MODE:
-		return "file mode";
-	case PT_STR:
-		return "text";
-	case PT_ENUM:
-		break;
+	case PT_BOOL: return "0 or 1";
+	case PT_INT: return "number";
+	case PT_TIME: return "time";
+	case PT_MSEC: return "milliseconds";
+	case PT_SIZE: return "size";
+	case PT_MODE: return "file mode";
+	case PT_STR: return "text";
+	case PT_ENUM: break;
 	}
 	return "";
 }
@@ -195,15 +186,15 @@ static void manual_row(struct buf *out, const struct param *p)
 	manual_head(out, p);
 	put_filled(out, "", p->help, true);
 	snprintf(text, sizeof(text), "Default: %s.%s", p->def[0] == '\0' ? "empty" : p->def,
-		 p->restart ? " Only a restart changes it." : "");
+		p->restart ? " Only a restart changes it." : "");
 	buf_puts(out, ".br\n");
 	put_filled(out, "", text, true);
 	if (in == 0)
 		return;
 	snprintf(text, sizeof(text), "Also in entries of %s%s%s%s%s.", in & PS_DATABASE ? "[databases]" : "",
-		 in == (PS_DATABASE | PS_USER) ? " and " : "", in & PS_USER ? "[users]" : "",
-		 strcmp(param_name_in(p, in), p->name) != 0 ? ", as " : "",
-		 strcmp(param_name_in(p, in), p->name) != 0 ? param_name_in(p, in) : "");
+		in == (PS_DATABASE | PS_USER) ? " and " : "", in & PS_USER ? "[users]" : "",
+		strcmp(param_name_in(p, in), p->name) != 0 ? ", as " : "",
+		strcmp(param_name_in(p, in), p->name) != 0 ? param_name_in(p, in) : "");
 	put_filled(out, "", text, true);
 }
 
@@ -228,7 +219,8 @@ void config_print_origins(const struct config *c, struct buf *out)
 		const struct setting_origin *o = &c->origin[i];
 		char buf[PARAM_TEXT];
 
-		buf_printf(out, "%s = %s  ; ", param_table[i].name, param_print(&param_table[i], &c->set, buf, sizeof(buf)));
+		buf_printf(out, "%s = %s  ; ", param_table[i].name,
+			param_print(&param_table[i], &c->set, buf, sizeof(buf)));
 		if (o->file != NULL)
 			buf_printf(out, "%s:%d\n", o->file, o->line);
 		else

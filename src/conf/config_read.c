@@ -47,10 +47,10 @@ static const struct section {
 	const char *name;
 	enum config_section id;
 } sections[] = {
-	{ "pgbouncer", SECTION_SETTINGS },
-	{ "psbouncer", SECTION_SETTINGS },
-	{ "databases", SECTION_DATABASES },
-	{ "users", SECTION_USERS },
+	{"pgbouncer", SECTION_SETTINGS},
+	{"psbouncer", SECTION_SETTINGS},
+	{"databases", SECTION_DATABASES},
+	{"users", SECTION_USERS},
 };
 
 #define N_SECTIONS (sizeof(sections) / sizeof(sections[0]))
@@ -198,7 +198,7 @@ static void take_section(struct reader *r, const char *s)
 	}
 	near = param_nearest_with(name, 0, words, N_SECTIONS);
 	errs_add(r->l->errs, r->l->file, r->l->line, "unknown section [%s]%s%s%s", name,
-		 near == NULL ? "" : "; the nearest known one is [", near == NULL ? "" : near, near == NULL ? "" : "]");
+		near == NULL ? "" : "; the nearest known one is [", near == NULL ? "" : near, near == NULL ? "" : "]");
 }
 
 /* Puts the name at *s into out, encoded. NULL, or what is wrong with it. */
@@ -388,9 +388,9 @@ static void test_take(struct loader *l, const char *name, const char *value)
 /* Does what we need come through the INI library whole? Another build of it may behave in another way. */
 static bool self_test(void)
 {
-	struct errs errs = { 0 };
-	struct self_test t = { .l = { .errs = &errs, .take = test_take } };
-	struct reader r = { .l = &t.l };
+	struct errs errs = {0};
+	struct self_test t = {.l = {.errs = &errs, .take = test_take}};
+	struct reader r = {.l = &t.l};
 	char *text;
 	bool ok;
 
@@ -407,12 +407,13 @@ static bool self_test(void)
 
 void config_read(struct loader *l, const char *path, const char *text, size_t n)
 {
-	struct reader r = { .l = l };
+	struct reader r = {.l = l};
 	char *own, why[256];
 
 	l->file = path;
 	if (!self_test()) {
-		errs_add(l->errs, NULL, 0, "the INI library (inih) does not give lines back whole: psbouncer cannot run with it");
+		errs_add(l->errs, NULL, 0,
+			"the INI library (inih) does not give lines back whole: psbouncer cannot run with it");
 		return;
 	}
 	if (text != NULL) {

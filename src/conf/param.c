@@ -17,8 +17,9 @@
 #define AT_RESTART true
 
 const struct param param_table[PARAM_COUNT] = {
-#define PARAM(name, type, scope, when, min, max, def, words, group, help)                                              \
-	{ #name, PT_##type, SCOPE_##scope, AT_##when, min, max, def, words, group, help, offsetof(struct settings, name) },
+#define PARAM(name, type, scope, when, min, max, def, words, group, help)               \
+	{#name, PT_##type, SCOPE_##scope, AT_##when, min, max, def, words, group, help, \
+		offsetof(struct settings, name)},
 #include "tbl/params.h"
 #undef PARAM
 };
@@ -30,8 +31,8 @@ static const struct alias {
 	unsigned scope;
 	bool instead; /* the row's own name is not known there */
 } aliases[] = {
-	{ "pool_size", PARAM_default_pool_size, PS_DATABASE | PS_USER, true },
-	{ "reserve_pool", PARAM_reserve_pool_size, PS_DATABASE, false },
+	{"pool_size", PARAM_default_pool_size, PS_DATABASE | PS_USER, true},
+	{"reserve_pool", PARAM_reserve_pool_size, PS_DATABASE, false},
 };
 
 #define N_ALIASES (sizeof(aliases) / sizeof(aliases[0]))
@@ -138,7 +139,7 @@ const char *param_nearest(const char *name, unsigned scope)
 const char *param_nearest_with(const char *name, unsigned scope, const char *const *words, size_t n)
 {
 	size_t len = strlen(name);
-	struct nearest best = { .name = name, .best = NULL, .distance = len / 2 < 2 ? 3 : len / 2 + 1 };
+	struct nearest best = {.name = name, .best = NULL, .distance = len / 2 < 2 ? 3 : len / 2 + 1};
 	const char *here = name_elsewhere(name, scope);
 
 	if (here != NULL)

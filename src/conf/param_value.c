@@ -101,21 +101,21 @@ struct unit {
 };
 
 static const struct unit time_units[] = {
-	{ "us", 1 },
-	{ "ms", 1000 },
-	{ "s", USEC },
-	{ "min", 60 * USEC },
-	{ "h", 3600 * USEC },
-	{ "d", 86400 * USEC },
-	{ NULL, 0 },
+	{"us", 1},
+	{"ms", 1000},
+	{"s", USEC},
+	{"min", 60 * USEC},
+	{"h", 3600 * USEC},
+	{"d", 86400 * USEC},
+	{NULL, 0},
 };
 
 static const struct unit size_units[] = {
-	{ "B", 1 },
-	{ "kB", 1024 },
-	{ "MB", 1024 * 1024 },
-	{ "GB", 1024 * 1024 * 1024 },
-	{ NULL, 0 },
+	{"B", 1},
+	{"kB", 1024},
+	{"MB", 1024 * 1024},
+	{"GB", 1024 * 1024 * 1024},
+	{NULL, 0},
 };
 
 static const char *skip_space(const char *s)
@@ -207,26 +207,18 @@ static bool read_number(const struct param *p, const char *text, int64_t *v)
 	const char *end;
 
 	switch (p->type) {
-	case PT_BOOL:
-		return read_bool(text, v);
-	case PT_INT:
-		return read_whole(text, v, &end) && *end == '\0';
-	case PT_TIME:
-		return read_time(text, USEC, v);
+	case PT_BOOL: return read_bool(text, v);
+	case PT_INT: return read_whole(text, v, &end) && *end == '\0';
+	case PT_TIME: return read_time(text, USEC, v);
 	case PT_MSEC:
 		if (!read_time(text, 1000, v))
 			return false;
 		*v = (*v + 999) / 1000;
 		return true;
-	case PT_SIZE:
-		return read_size(text, v);
-	case PT_MODE:
-		return read_mode(text, v);
-	case PT_ENUM:
-		*v = word_index(p->words, text);
-		return *v >= 0;
-	case PT_STR:
-		break;
+	case PT_SIZE: return read_size(text, v);
+	case PT_MODE: return read_mode(text, v);
+	case PT_ENUM: *v = word_index(p->words, text); return *v >= 0;
+	case PT_STR: break;
 	}
 	return false;
 }
@@ -237,35 +229,25 @@ static void why_range(const struct param *p, const char *what, const char *hint,
 	int64_t unit = time ? USEC : 1;
 	const char *s = time ? " s" : "";
 
-	snprintf(why, size, "must be %s from %" PRId64 "%s to %" PRId64 "%s%s", what, p->min / unit, s, p->max / unit, s, hint);
+	snprintf(why, size, "must be %s from %" PRId64 "%s to %" PRId64 "%s%s", what, p->min / unit, s, p->max / unit,
+		s, hint);
 }
 
 static void why_not(const struct param *p, char *why, size_t size)
 {
 	switch (p->type) {
-	case PT_BOOL:
-		snprintf(why, size, "must be 0 or 1 (or off, on, no, yes, false, true)");
-		return;
-	case PT_INT:
-		why_range(p, "a whole number", "", why, size);
-		return;
-	case PT_TIME:
-		why_range(p, "a time", ": seconds, or a number with us, ms, s, min, h or d", why, size);
-		return;
+	case PT_BOOL: snprintf(why, size, "must be 0 or 1 (or off, on, no, yes, false, true)"); return;
+	case PT_INT: why_range(p, "a whole number", "", why, size); return;
+	case PT_TIME: why_range(p, "a time", ": seconds, or a number with us, ms, s, min, h or d", why, size); return;
 	case PT_MSEC:
 		why_range(p, "a time in milliseconds", ", or a number with us, ms, s, min, h or d", why, size);
 		return;
-	case PT_SIZE:
-		why_range(p, "a size", ": bytes, or a number with B, kB, MB or GB", why, size);
-		return;
+	case PT_SIZE: why_range(p, "a size", ": bytes, or a number with B, kB, MB or GB", why, size); return;
 	case PT_MODE:
 		snprintf(why, size, "must be a file mode in octal with a leading 0, at most 0%" PRIo64, p->max);
 		return;
-	case PT_ENUM:
-		why_words(p->words, why, size);
-		return;
-	case PT_STR:
-		return;
+	case PT_ENUM: why_words(p->words, why, size); return;
+	case PT_STR: return;
 	}
 }
 
@@ -392,7 +374,7 @@ void overrides_free(struct overrides *o)
 }
 
 int64_t param_effective(enum param_id id, const struct overrides *user, const struct overrides *db,
-			const struct settings *global)
+	const struct settings *global)
 {
 	const struct param *p = &param_table[id];
 

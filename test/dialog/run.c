@@ -42,13 +42,13 @@ static void on_abort(int sig)
 	raise(sig);
 }
 
-static void print_failure(const struct world *w, const struct dialogue *d)
+static void print_failure(const struct world *w, const struct dialogue *d, const struct way *way)
 {
 	char *text = strdup(w->failure.p), *line, *rest = text;
 
-	printf("# %s:%d: \"%s\", %s", d->file, now_line, d->name, w->way.name);
-	if (w->way.cut >= 0)
-		printf(" (message %d%+d)", w->way.cut, w->way.cut_off);
+	printf("# %s:%d: \"%s\", %s", d->file, now_line, d->name, way->name);
+	if (way->cut >= 0)
+		printf(" (message %d%+d)", way->cut, way->cut_off);
 	printf(":\n");
 	while ((line = strsep(&rest, "\n")) != NULL)
 		if (*line != '\0')
@@ -75,7 +75,7 @@ static bool run_way(struct runner *r, struct dialogue *d, const struct way *way,
 	ok = dialogue_run(d, &w, &now_line);
 	ok = world_end(&w) && ok;
 	if (!ok)
-		print_failure(&w, d);
+		print_failure(&w, d, way);
 	if (r->corpus != NULL && ok) {
 		char path[600];
 		FILE *f;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/log.h"
 #include "base/timer.h"
 #include "conf/config.h"
@@ -531,21 +532,19 @@ void world_settle(struct world *w)
 {
 	unsigned spins = 0, turns = 0;
 	uint64_t moved;
+	bool busy;
 
 	if (w->failed)
 		return;
 	do {
 		moved = w->moved;
-		if (!world_turn(w))
-			break;
+		busy = world_turn(w);
 		spins = w->moved == moved ? spins + 1 : 0;
 		if (spins > SPINS) {
 			world_fail(w, "the pooler does not come to rest: turns that move nothing");
 			return;
 		}
-	} while (++turns < MAX_TURNS);
-	/* Timers that were set for now wait for one more turn. */
-	pooler_turn(&w->pooler);
+	} while ((busy || w->moved != moved) && ++turns < MAX_TURNS);
 }
 
 void world_clock(struct world *w, int64_t us)
@@ -577,6 +576,8 @@ static void capture(enum log_level level, const char *line, void *arg)
 
 void world_begin(struct world *w, struct config *c, const struct way *way)
 {
+	struct errs errs = { 0 };
+
 	*w = (struct world){ .way = *way };
 	TAILQ_INIT(&w->ends);
 	clock_hold(START_US);
@@ -584,6 +585,9 @@ void world_begin(struct world *w, struct config *c, const struct way *way)
 	for (int i = 0; i < MEM_TAGS; i++)
 		w->before[i] = mem_usage_get((enum mem_tag)i);
 	pooler_init(&w->pooler, c, false);
+	if (!pooler_configure(&w->pooler, c, &errs))
+		world_fail(w, "the configuration: %s", errs.n > 0 ? errs.v[0].text : "?");
+	errs_free(&errs);
 	for (int i = 0; i < MEM_TAGS; i++)
 		w->idle[i] = mem_usage_get((enum mem_tag)i);
 	w->pooler.connect_hook = hook_connect;
@@ -687,7 +691,8 @@ static void close_all(struct world *w, bool servers)
 bool world_end(struct world *w)
 {
 	w->record = NULL;
-	w->way = (struct way){ .cut = -1 };
+	w->way.read = w->way.write = 0;
+	w->way.cut = -1;
 	if (!w->failed) {
 		close_all(w, false);
 		close_all(w, true);

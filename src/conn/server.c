@@ -221,8 +221,8 @@ struct server *server_make(struct pool *p, bool reserve)
 	s->vars = vars_empty(r->vars);
 	s->given = vars_empty(r->vars);
 	s->c.state = SS_DIAL;
-	s->slot.owner = &s->c;
 	pool_slot_add(p, &s->slot, NULL, reserve);
+	s->slot.owner = &s->c;
 	return s;
 }
 

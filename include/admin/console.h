@@ -1,6 +1,6 @@
 /*
  * console: a client of the virtual database. Simple and extended protocol over
- * the commands; at most so many prepared statements and portals a client.
+ * the commands; at most so many named statements and portals a client.
  */
 #ifndef PSBOUNCER_ADMIN_CONSOLE_H
 #define PSBOUNCER_ADMIN_CONSOLE_H

@@ -49,7 +49,8 @@ struct console_session {
 	struct control *control;
 	TAILQ_HEAD(, prepared) statements;
 	TAILQ_HEAD(, portal) portals;
-	unsigned n_statements, n_portals;
+	unsigned n_named; /* of the statements */
+	unsigned n_portals;
 	bool skipping; /* after an error: everything up to Sync is dropped */
 	/* A command that waits: its tag, and whether ReadyForQuery follows. */
 	struct control_wait wait;
@@ -130,7 +131,7 @@ static void prepared_drop(struct console_session *s, struct prepared *p)
 	if (p == NULL)
 		return;
 	TAILQ_REMOVE(&s->statements, p, link);
-	s->n_statements--;
+	s->n_named -= p->name[0] != '\0';
 	prepared_unref(p);
 }
 
@@ -278,7 +279,7 @@ static void on_parse(struct console_session *s, const struct msg *m)
 		fail(s, "08P01", "the name of the prepared statement is too long for the console");
 	else if (prepared_find(s, name) != NULL)
 		fail_named(s, "42P05", "prepared statement ", name, " already exists");
-	else if (s->n_statements >= CONSOLE_STATEMENTS)
+	else if (name[0] != '\0' && s->n_named >= CONSOLE_STATEMENTS)
 		fail(s, "08P01", "too many prepared statements on the console");
 	else if (!command_parse(text, &c, why))
 		fail_as(s, "08P01", why, "invalid command");
@@ -286,7 +287,7 @@ static void on_parse(struct console_session *s, const struct msg *m)
 		p = xcalloc(MEM_CLIENT, 1, sizeof *p);
 		*p = (struct prepared){.refs = 1, .name = xstrdup(MEM_CLIENT, name), .command = c};
 		TAILQ_INSERT_TAIL(&s->statements, p, link);
-		s->n_statements++;
+		s->n_named += name[0] != '\0';
 		msgw_empty(out_of(s), MSG_PARSE_COMPLETE);
 	}
 }

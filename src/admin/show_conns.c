@@ -246,7 +246,7 @@ static void get_buffer(struct cell *c, const void *row, unsigned arg)
 	case BUF_SEND_POS: n = conn->out.pos; break;
 	case BUF_SEND_REMAIN: n = buf_len(&conn->out); break;
 	case BUF_PKT_AVAIL: n = buf_len(&conn->in); break;
-	case BUF_SEND_AVAIL: n = conn->out.cap - conn->out.end; break;
+	case BUF_SEND_AVAIL: n = buf_len(&conn->out); break;
 	}
 	cell_number(c, n);
 }

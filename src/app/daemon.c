@@ -261,22 +261,29 @@ static pid_t pid_in(int fd)
 	return pid > 0 ? (pid_t)pid : 0;
 }
 
-/* Process ids are used again (in a container they are always the same few): only a pooler counts. */
+/*
+ * Is it a process, not one that is dead and was not waited for, with a pooler's name? Process ids are used again, and in a
+ * container they are always the same few.
+ */
 static bool is_pooler(pid_t pid)
 {
-	char path[64], name[64] = "";
+	char path[64], text[256] = "";
+	const char *name_end;
 	FILE *f;
 
 	if (pid <= 0 || pid == getpid() || (kill(pid, 0) != 0 && errno != EPERM))
 		return false;
-	snprintf(path, sizeof path, "/proc/%ld/comm", (long)pid);
+	snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
 	f = fopen(path, "r");
 	if (f == NULL)
 		return errno != ENOENT;
-	if (fgets(name, sizeof name, f) == NULL)
-		name[0] = '\0';
+	if (fgets(text, sizeof text, f) == NULL)
+		text[0] = '\0';
 	fclose(f);
-	return strstr(name, "bouncer") != NULL;
+	/* "4711 (psbouncer) S ..." */
+	name_end = strrchr(text, ')');
+	return name_end != NULL && strstr(text, "bouncer") != NULL && name_end[1] == ' ' && name_end[2] != 'Z' &&
+	       name_end[2] != 'X';
 }
 
 /* Opens and locks it; -1: failed, and said why. The file that is locked is the one that the path names. */

@@ -361,7 +361,9 @@ static void client_closing(struct conn *c, const char *text)
 	client_login_free(cl);
 	client_goto(cl, CS_CLOSED);
 	client_leave_registry(cl);
-	if (s)
+	if (s && !cancel && c->why != CLOSE_TERMINATE && s->ops->serves->is_busy(s))
+		conn_close(s, CLOSE_SERVER_DIRTY, NULL); /* cancel_on_client_disconnect = 0 */
+	else if (s)
 		s->ops->serves->left(s, cancel);
 }
 

@@ -171,6 +171,11 @@ static void server_closing(struct conn *c, const char *text)
 		msgw_terminate(&c->out);
 		relay_last_words(c);
 	}
+	if (s->login && !s->login->told && c->why == CLOSE_SERVER_PROTOCOL) {
+		/* Its messages could not even be read: no less a failed login, of which the pool must know. */
+		endpoint_failed(s->endpoint);
+		pool_login_failed(s->slot.pool, "", text);
+	}
 	server_login_free(s);
 	if (s->ownq)
 		ownq_free(s);
@@ -326,6 +331,16 @@ static bool server_is_torn(const struct server *s)
 	return s->c.torn;
 }
 
+/* Would a cancel hit something that may commit? Of a torn message the server never gets the rest: it is not run. */
+static bool server_may_commit(const struct server *s)
+{
+	struct ring whole = s->ring;
+
+	if (server_is_torn(s) && whole.n)
+		whole.n--;
+	return ring_may_commit(&whole);
+}
+
 void server_end_copy(struct server *s)
 {
 	struct buf *out = relay_out(&s->c);
@@ -363,13 +378,15 @@ static void server_left(struct conn *c, bool cancel)
 	const struct settings *set = server_settings(s);
 
 	assert(!s->c.peer);
+	/* What may commit, or only waits for more of its batch, is not to be cancelled. */
+	cancel = cancel && s->ring.n && !server_may_commit(s);
 	s->reset_due = session || set->server_reset_query_always;
 	if (s->c.state == SS_PREPARE) {
 		server_goto(s, SS_CLEAN); /* the query of our own ends first */
 		return;
 	}
 	if (server_is_torn(s)) {
-		if (cancel && !ring_is_idle(&s->ring))
+		if (cancel)
 			server_cancel(c, NULL);
 		conn_close(&s->c, CLOSE_SERVER_DIRTY, NULL);
 		return;
@@ -384,9 +401,7 @@ static void server_left(struct conn *c, bool cancel)
 		server_release(s);
 		return;
 	}
-	if (cancel && ring_may_commit(&s->ring))
-		cancel = false;
-	s->drain_due_us = cancel ? clock_us() + set->server_connect_timeout : 0;
+	s->drain_due_us = cancel && set->server_connect_timeout ? clock_us() + set->server_connect_timeout : 0;
 	server_goto(s, SS_DRAIN);
 	if (cancel)
 		server_cancel(c, NULL);

@@ -194,6 +194,8 @@ void server_login_failed(struct server *s, const char *code, const char *text, b
 		server_launch_next(p, s->slot.reserve, l->tried, NULL);
 	else
 		pool_login_failed(p, code, kept);
+	if (l)
+		l->told = true;
 	conn_close(&s->c, s->c.state == SS_DIAL ? CLOSE_SERVER_CONNECT : CLOSE_SERVER_LOGIN, kept);
 }
 

@@ -19,6 +19,7 @@ struct server_login {
 	char *secret;	/* of the user, or NULL */
 	struct scram_client *scram;
 	bool admitted; /* AuthenticationOk has come */
+	bool told;     /* the pool knows that it failed */
 };
 
 const struct settings *server_settings(const struct server *s);

@@ -42,7 +42,12 @@ void bytes_printf(struct bytes *out, const char *fmt, ...) __attribute__((format
 
 /* ---- world ---- */
 
-enum end_kind { END_CLIENT, END_SERVER, END_CANCEL, END_UNKNOWN /* a connection of the pooler's that has not spoken */ };
+enum end_kind {
+	END_CLIENT,
+	END_SERVER,
+	END_CANCEL,
+	END_UNKNOWN /* a connection of the pooler's that has not spoken */
+};
 
 /* The far side of one connection of the pooler. */
 struct end {
@@ -59,14 +64,14 @@ struct end {
 	size_t tx_pos, tx_avail;
 	struct bytes rx; /* what the pooler has written; looked at up to rx_pos */
 	size_t rx_pos;
-	bool eof, reset; /* this end has gone */
-	bool stalled;	 /* takes no bytes */
-	bool full;	 /* took less than it was given, in this turn */
-	bool spoke;	 /* a login has been answered for it */
-	struct bytes startup; /* server: the parameters of its startup packet */
+	bool eof, reset;	/* this end has gone */
+	bool stalled;		/* takes no bytes */
+	bool full;		/* took less than it was given, in this turn */
+	bool spoke;		/* a login has been answered for it */
+	struct bytes startup;	/* server: the parameters of its startup packet */
 	unsigned char key[264]; /* client: the key it was told; server: the key it told */
 	size_t key_len;
-	char salt[4]; /* of the last md5 challenge */
+	char salt[4];	/* of the last md5 challenge */
 	unsigned index; /* among the clients, or among the pooler's own connections */
 	TAILQ_ENTRY(end) all;
 };
@@ -93,18 +98,18 @@ struct world {
 	struct way way;
 	unsigned n_servers, n_cancels; /* that have spoken */
 	unsigned n_clients, n_hosts;   /* connections of either side */
-	bool manual; /* servers do not answer logins by themselves */
+	bool manual;		       /* servers do not answer logins by themselves */
 	enum connect_policy policy;
 	char policy_host[64]; /* "": for all */
-	struct bytes params; /* name NUL value NUL ...: what servers report at login besides the usual */
+	struct bytes params;  /* name NUL value NUL ...: what servers report at login besides the usual */
 	struct boundary *boundaries;
 	size_t n_boundaries, cap_boundaries;
-	uint64_t moved; /* bytes and events so far */
+	uint64_t moved;	      /* bytes and events so far */
 	struct bytes *record; /* not NULL: what the ends do, as fuzz_session.c reads it */
 	bool trace;
 	bool failed;
 	struct bytes failure;
-	struct bytes log; /* the lines logged, each with its newline */
+	struct bytes log;				   /* the lines logged, each with its newline */
 	struct mem_usage before[MEM_TAGS], idle[MEM_TAGS]; /* without a pooler, and when it was new */
 };
 
@@ -172,14 +177,14 @@ void tokens_free(struct token *v, size_t n);
 /* One message of a script: what is sent, or a pattern of what must come. */
 struct phrase {
 	enum phrase_kind {
-		PHRASE_MESSAGE,	  /* type and payload; holes are places where any text may stand */
-		PHRASE_RAW,	  /* bytes without a form */
-		PHRASE_STARTUP,	  /* a StartupMessage; as a pattern it must hold the parameters named */
-		PHRASE_CANCEL,	  /* CancelRequest with the key of the end named */
-		PHRASE_OURS,	  /* an error or notice of the pooler's own */
-		PHRASE_WELCOME,	  /* all from AuthenticationOk to ReadyForQuery */
-		PHRASE_MD5,	  /* PasswordMessage that answers the last md5 challenge */
-		PHRASE_CHALLENGE  /* AuthenticationMD5Password with any salt */
+		PHRASE_MESSAGE,	 /* type and payload; holes are places where any text may stand */
+		PHRASE_RAW,	 /* bytes without a form */
+		PHRASE_STARTUP,	 /* a StartupMessage; as a pattern it must hold the parameters named */
+		PHRASE_CANCEL,	 /* CancelRequest with the key of the end named */
+		PHRASE_OURS,	 /* an error or notice of the pooler's own */
+		PHRASE_WELCOME,	 /* all from AuthenticationOk to ReadyForQuery */
+		PHRASE_MD5,	 /* PasswordMessage that answers the last md5 challenge */
+		PHRASE_CHALLENGE /* AuthenticationMD5Password with any salt */
 	} kind;
 	unsigned char type;
 	bool any; /* whatever the payload */

@@ -54,7 +54,7 @@ static const char *token_quoted(const char **p, struct bytes *out)
 /* One token at *p, which is not a blank. */
 static const char *token_read(const char **p, struct token *t)
 {
-	struct bytes b = { 0 };
+	struct bytes b = {0};
 	const char *why = NULL;
 
 	bytes_add(&b, "", 0);
@@ -94,7 +94,7 @@ bool tokens_split(const char *line, struct token **v, size_t *n, const char **wh
 		*v = realloc(*v, (*n + 1) * sizeof(**v));
 		if (*v == NULL)
 			abort();
-		(*v)[*n] = (struct token){ 0 };
+		(*v)[*n] = (struct token){0};
 		*why = token_read(&line, &(*v)[(*n)++]);
 		if (*why != NULL)
 			return false;
@@ -111,7 +111,7 @@ void tokens_free(struct token *v, size_t n)
 static struct token token_copy(const struct token *t)
 {
 	struct token c = *t;
-	struct bytes b = { 0 };
+	struct bytes b = {0};
 
 	bytes_add(&b, t->s, t->n);
 	c.s = b.p;
@@ -140,7 +140,7 @@ static void maker_fail(struct maker *m, const char *what)
 static const struct token *maker_next(struct maker *m, const char *what)
 {
 	static char empty[1];
-	static const struct token none = { .s = empty };
+	static const struct token none = {.s = empty};
 
 	if (m->i < m->n)
 		return &m->v[m->i++];
@@ -208,7 +208,7 @@ static void get_bytes(struct maker *m, struct bytes *out, const char *what)
 /* Values with their lengths, as Bind and DataRow have them; the count stands in front. */
 static void put_values(struct maker *m, bool counted)
 {
-	struct bytes b = { 0 };
+	struct bytes b = {0};
 	unsigned n = 0;
 
 	while (maker_more(m)) {
@@ -217,7 +217,7 @@ static void put_values(struct maker *m, bool counted)
 			m->i++;
 			bytes_u32(&b, UINT32_MAX);
 		} else {
-			struct bytes v = { 0 };
+			struct bytes v = {0};
 
 			get_bytes(m, &v, "a value");
 			bytes_u32(&b, (uint32_t)v.n);
@@ -444,8 +444,8 @@ static bool make_other(struct maker *m, const struct token *word)
 	static const struct {
 		const char *word;
 		enum phrase_kind kind;
-	} kinds[] = { { "startup", PHRASE_STARTUP }, { "cancel", PHRASE_CANCEL }, { "psb", PHRASE_OURS },
-		{ "welcome", PHRASE_WELCOME }, { "md5", PHRASE_MD5 } };
+	} kinds[] = {{"startup", PHRASE_STARTUP}, {"cancel", PHRASE_CANCEL}, {"psb", PHRASE_OURS},
+		{"welcome", PHRASE_WELCOME}, {"md5", PHRASE_MD5}};
 	struct phrase *f = m->f;
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
@@ -505,15 +505,15 @@ static void make_phrase(struct maker *m, bool backend)
 		maker_fail(m, "words that do not belong to the message");
 }
 
-bool phrases_parse(
-	const struct token *v, size_t n, bool backend, struct phrase **out, size_t *n_out, char *why, size_t why_size)
+bool phrases_parse(const struct token *v, size_t n, bool backend, struct phrase **out, size_t *n_out, char *why,
+	size_t why_size)
 {
 	size_t from = 0, to;
 
 	*out = NULL;
 	*n_out = 0;
 	do {
-		struct maker m = { .v = v + from, .why = why, .why_size = why_size };
+		struct maker m = {.v = v + from, .why = why, .why_size = why_size};
 
 		for (to = from; to < n && !token_is(&v[to], "|"); to++)
 			;
@@ -522,7 +522,7 @@ bool phrases_parse(
 		if (*out == NULL)
 			abort();
 		m.f = &(*out)[(*n_out)++];
-		*m.f = (struct phrase){ 0 };
+		*m.f = (struct phrase){0};
 		make_phrase(&m, backend);
 		if (m.failed)
 			return false;
@@ -586,7 +586,7 @@ static void split_pair(const struct token *t, char *name, size_t size, const cha
 static void build_startup(const struct phrase *f, struct bytes *out)
 {
 	unsigned major = 3, minor = 0;
-	struct bytes b = { 0 };
+	struct bytes b = {0};
 	char name[256];
 	const char *value;
 
@@ -703,7 +703,7 @@ static bool text_matches(const struct token *t, const char *s)
 /* psb SEVERITY CODE "message" [field "text"]... : an error or notice with field R of psbouncer. */
 static enum match match_ours(const struct phrase *f, const char *p, size_t n, size_t *used)
 {
-	const char *at, *field[256] = { NULL };
+	const char *at, *field[256] = {NULL};
 	enum match r = message_at(p, n, used);
 	bool notice;
 
@@ -808,7 +808,7 @@ static enum match match_challenge(struct end *e, const char *p, size_t n, size_t
 
 enum match phrase_match(const struct phrase *f, struct end *e, const char *p, size_t n, size_t *used)
 {
-	struct bytes b = { 0 };
+	struct bytes b = {0};
 	enum match r;
 
 	switch (f->kind) {
@@ -836,7 +836,7 @@ enum match phrase_match(const struct phrase *f, struct end *e, const char *p, si
 
 void phrase_print(struct bytes *out, const struct phrase *f)
 {
-	static const char *const names[] = { "", "", "startup", "cancel", "psb", "welcome", "md5", "R md5 ?" };
+	static const char *const names[] = {"", "", "startup", "cancel", "psb", "welcome", "md5", "R md5 ?"};
 	size_t from = 0;
 
 	if (f->kind == PHRASE_RAW) {

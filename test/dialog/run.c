@@ -61,7 +61,7 @@ static void print_failure(const struct world *w, const struct dialogue *d, const
 static bool run_way(struct runner *r, struct dialogue *d, const struct way *way, struct boundary **bounds, size_t *n)
 {
 	struct world w;
-	struct bytes record = { 0 };
+	struct bytes record = {0};
 	bool ok;
 
 	now_name = d->name;
@@ -108,7 +108,7 @@ static bool run_cuts(struct runner *r, struct dialogue *d, const struct boundary
 
 	for (size_t i = 0; i < n; i++)
 		for (int off = -1; off <= 1; off++) {
-			struct way way = { .name = "cut", .cut = (int)i, .cut_off = off };
+			struct way way = {.name = "cut", .cut = (int)i, .cut_off = off};
 			size_t at = b[i].at + (size_t)off;
 
 			if (at == 0 || at >= b[i].len)
@@ -125,12 +125,12 @@ static bool run_cuts(struct runner *r, struct dialogue *d, const struct boundary
 static bool run_dialogue(struct runner *r, struct dialogue *d)
 {
 	static const struct way ways[] = {
-		{ .name = "whole", .cut = -1 },
-		{ .name = "reads of a byte", .read = 1, .cut = -1 },
-		{ .name = "writes of a byte", .write = 1, .cut = -1 },
-		{ .name = "writes of a byte that block", .write = 1, .blocks = true, .cut = -1 },
-		{ .name = "reads and writes of a byte", .read = 1, .write = 1, .blocks = true, .cut = -1 },
-		{ .name = "reads of 7, writes of 11", .read = 7, .write = 11, .blocks = true, .cut = -1 },
+		{.name = "whole", .cut = -1},
+		{.name = "reads of a byte", .read = 1, .cut = -1},
+		{.name = "writes of a byte", .write = 1, .cut = -1},
+		{.name = "writes of a byte that block", .write = 1, .blocks = true, .cut = -1},
+		{.name = "reads and writes of a byte", .read = 1, .write = 1, .blocks = true, .cut = -1},
+		{.name = "reads of 7, writes of 11", .read = 7, .write = 11, .blocks = true, .cut = -1},
 	};
 	struct boundary *bounds = NULL;
 	size_t n = 0;
@@ -183,7 +183,7 @@ static bool read_all(struct runner *r)
 
 int main(int argc, char **argv)
 {
-	struct runner r = { .dir = "/tmp/dialog-XXXXXX" };
+	struct runner r = {.dir = "/tmp/dialog-XXXXXX"};
 	unsigned failed = 0, n = 0;
 	struct timespec begin, end;
 	bool ok = true;

@@ -56,7 +56,7 @@ static bool is_backend(const struct step *s)
 
 static bool step_mismatch(struct step *s, struct world *w, struct end *e, const struct phrase *f)
 {
-	struct bytes b = { 0 };
+	struct bytes b = {0};
 	bool backend = e->kind == END_CLIENT;
 
 	bytes_printf(&b, "%s was to receive\n        ", e->name);
@@ -73,7 +73,7 @@ static bool step_mismatch(struct step *s, struct world *w, struct end *e, const 
 
 static bool run_send(struct step *s, struct world *w, struct end *e)
 {
-	struct bytes b = { 0 };
+	struct bytes b = {0};
 	size_t *bounds = calloc(s->n_phrases + 1, sizeof(*bounds));
 	bool ok = bounds != NULL;
 
@@ -126,7 +126,7 @@ static bool has_goodbye(const struct end *e)
 
 static bool end_has_all(struct world *w, struct end *e)
 {
-	struct bytes b = { 0 };
+	struct bytes b = {0};
 
 	if (e->rx.n == e->rx_pos || has_goodbye(e))
 		return true;
@@ -174,9 +174,9 @@ static bool run_open(struct step *s, struct world *w, struct end *e)
 /* connect [name=value]...: a StartupMessage, and all up to the first ReadyForQuery */
 static bool run_connect(struct step *s, struct world *w, struct end *e)
 {
-	struct phrase hello = { .kind = PHRASE_STARTUP, .arg = s->v, .n_args = s->n };
-	struct phrase welcome = { .kind = PHRASE_WELCOME };
-	struct bytes b = { 0 };
+	struct phrase hello = {.kind = PHRASE_STARTUP, .arg = s->v, .n_args = s->n};
+	struct phrase welcome = {.kind = PHRASE_WELCOME};
+	struct bytes b = {0};
 	size_t used = 0;
 	bool ok;
 
@@ -228,7 +228,7 @@ static bool run_stall(struct step *s, struct world *w, struct end *e)
 /* login [name=value]...: what follows a right password, or stands alone */
 static bool run_login(struct step *s, struct world *w, struct end *e)
 {
-	struct bytes b = { 0 };
+	struct bytes b = {0};
 
 	(void)s, (void)w;
 	world_login_reply(e, true, &b);
@@ -277,7 +277,7 @@ static const char *scram_message(struct world *w, struct end *e, char type, size
 
 static void scram_send(struct end *e, char type, const void *head, size_t head_len, const char *data, size_t n)
 {
-	struct bytes b = { 0 };
+	struct bytes b = {0};
 
 	bytes_u8(&b, (unsigned char)type);
 	bytes_u32(&b, (uint32_t)(4 + head_len + n));
@@ -291,7 +291,7 @@ static bool scram_as_client(struct step *s, struct world *w, struct end *e, stru
 {
 	bool wrong = s->n > 1 && strcmp(s->v[1].s, "wrong") == 0;
 	const char *in, *mechanism, *out;
-	struct bytes head = { 0 };
+	struct bytes head = {0};
 	size_t n, k;
 
 	in = scram_message(w, e, 'R', 4, &n);
@@ -390,7 +390,7 @@ static bool run_clock(struct step *s, struct world *w, struct end *e)
 /* server login auto|manual; server params name=value...; server connect accept|refuse|hang [HOST] */
 static bool run_server(struct step *s, struct world *w, struct end *e)
 {
-	static const char *const policies[] = { "accept", "refuse", "hang" };
+	static const char *const policies[] = {"accept", "refuse", "hang"};
 	const char *what = s->n > 0 ? s->v[0].s : "", *how = s->n > 1 ? s->v[1].s : "";
 
 	(void)e;
@@ -430,7 +430,7 @@ static struct pool *pool_named(struct world *w, const char *name)
 	struct pool *p;
 	char text[256];
 
-	TAILQ_FOREACH(p, &w->pooler.registry.pools, all) {
+	TAILQ_FOREACH (p, &w->pooler.registry.pools, all) {
 		snprintf(text, sizeof(text), "%s/%s", p->db->name, p->user->name);
 		if (strcmp(text, name) == 0)
 			return p;
@@ -439,10 +439,11 @@ static struct pool *pool_named(struct world *w, const char *name)
 }
 
 /* Compares "name=number" with what value() says of it; -1 from there: no such name. */
-static bool check_numbers(struct step *s, size_t from, struct world *w, int64_t (*value)(const char *name, void *of), void *of)
+static bool check_numbers(struct step *s, size_t from, struct world *w, int64_t (*value)(const char *name, void *of),
+	void *of)
 {
 	bool ok = true;
-	struct bytes b = { 0 };
+	struct bytes b = {0};
 
 	for (size_t i = from; i < s->n; i++) {
 		char name[64];
@@ -473,10 +474,9 @@ static int64_t pool_number(const char *name, void *of)
 	const struct {
 		const char *name;
 		unsigned v;
-	} of_pool[] = { { "sv_login", p->n[SLOT_SETUP] }, { "sv_idle", p->n[SLOT_IDLE] },
-		{ "sv_tested", p->n[SLOT_TESTED] }, { "sv_active", p->n[SLOT_BUSY] }, { "cl_waiting", p->waiting },
-		{ "cl_active", p->linked }, { "clients", p->clients }, { "reserved", p->reserved },
-		{ "ramp", p->ramp } };
+	} of_pool[] = {{"sv_login", p->n[SLOT_SETUP]}, {"sv_idle", p->n[SLOT_IDLE]}, {"sv_tested", p->n[SLOT_TESTED]},
+		{"sv_active", p->n[SLOT_BUSY]}, {"cl_waiting", p->waiting}, {"cl_active", p->linked},
+		{"clients", p->clients}, {"reserved", p->reserved}, {"ramp", p->ramp}};
 
 	for (size_t i = 0; i < sizeof(of_pool) / sizeof(of_pool[0]); i++)
 		if (strcmp(of_pool[i].name, name) == 0)
@@ -503,7 +503,7 @@ static int64_t world_number(const char *name, void *of)
 	int64_t cancels = 0;
 	struct end *e;
 
-	TAILQ_FOREACH(e, &w->ends, all)
+	TAILQ_FOREACH (e, &w->ends, all)
 		cancels += e->kind == END_CANCEL && e->stream != NULL;
 	if (strcmp(name, "clients") == 0)
 		return w->pooler.n_clients;
@@ -534,7 +534,7 @@ static int64_t stats_number(const char *name, void *of)
 		const char *name;
 		uint64_t v;
 	} all[] = {
-#define COUNTER(field, stats_name, avg, total, per) { #field, c->field },
+#define COUNTER(field, stats_name, avg, total, per) {#field, c->field},
 #include "tbl/counters.h"
 #undef COUNTER
 	};
@@ -562,7 +562,7 @@ static void mark_all(struct world *w)
 {
 	struct pool *p;
 
-	TAILQ_FOREACH(p, &w->pooler.registry.pools, all)
+	TAILQ_FOREACH (p, &w->pooler.registry.pools, all)
 		pool_mark(p);
 	world_settle(w);
 }
@@ -575,12 +575,12 @@ static bool run_pause(struct step *s, struct world *w, struct end *e)
 
 	(void)e;
 	if (strcmp(s->verb->name, "reconnect") == 0) {
-		TAILQ_FOREACH(p, &r->pools, all)
+		TAILQ_FOREACH (p, &r->pools, all)
 			pool_retire(p);
 	} else {
 		r->paused = strcmp(s->verb->name, "pause") == 0;
 		if (r->paused)
-			TAILQ_FOREACH(p, &r->pools, all)
+			TAILQ_FOREACH (p, &r->pools, all)
 				pool_close_idle(p, POOL_CLOSE_PAUSED);
 	}
 	mark_all(w);
@@ -612,7 +612,7 @@ static bool run_shutdown(struct step *s, struct world *w, struct end *e)
 /* reload, with lines of a configuration up to end */
 static bool run_reload(struct step *s, struct world *w, struct end *e)
 {
-	struct errs errs = { 0 };
+	struct errs errs = {0};
 	bool ok = pooler_configure(&w->pooler, s->config, &errs);
 
 	(void)e;
@@ -639,35 +639,35 @@ static bool run_log(struct step *s, struct world *w, struct end *e)
 }
 
 static const struct verb verbs[] = {
-	{ ">", VERB_END, run_send },
-	{ "<", VERB_END, run_expect },
-	{ "nothing", VERB_END, run_nothing },
-	{ "closed", VERB_END, run_closed },
-	{ "alive", VERB_END, run_alive },
-	{ "open", VERB_NEW, run_open },
-	{ "connect", VERB_NEW, run_connect },
-	{ "cancel", VERB_NEW, run_cancel },
-	{ "eof", VERB_END, run_eof },
-	{ "reset", VERB_END, run_reset },
-	{ "stall", VERB_END, run_stall },
-	{ "take", VERB_END, run_stall },
-	{ "login", VERB_END, run_login },
-	{ "key", VERB_END, run_key },
-	{ "scram", VERB_END, run_scram },
-	{ "clock", VERB_PLAIN, run_clock },
-	{ "server", VERB_PLAIN, run_server },
-	{ "pool", VERB_PLAIN, run_pool },
-	{ "counters", VERB_PLAIN, run_counters },
-	{ "stats", VERB_PLAIN, run_stats },
-	{ "pause", VERB_PLAIN, run_pause },
-	{ "resume", VERB_PLAIN, run_pause },
-	{ "reconnect", VERB_PLAIN, run_pause },
-	{ "disable", VERB_PLAIN, run_disable },
-	{ "enable", VERB_PLAIN, run_disable },
-	{ "shutdown", VERB_PLAIN, run_shutdown },
-	{ "reload", VERB_PLAIN, run_reload },
-	{ "log", VERB_PLAIN, run_log },
-	{ "nolog", VERB_PLAIN, run_log },
+	{">", VERB_END, run_send},
+	{"<", VERB_END, run_expect},
+	{"nothing", VERB_END, run_nothing},
+	{"closed", VERB_END, run_closed},
+	{"alive", VERB_END, run_alive},
+	{"open", VERB_NEW, run_open},
+	{"connect", VERB_NEW, run_connect},
+	{"cancel", VERB_NEW, run_cancel},
+	{"eof", VERB_END, run_eof},
+	{"reset", VERB_END, run_reset},
+	{"stall", VERB_END, run_stall},
+	{"take", VERB_END, run_stall},
+	{"login", VERB_END, run_login},
+	{"key", VERB_END, run_key},
+	{"scram", VERB_END, run_scram},
+	{"clock", VERB_PLAIN, run_clock},
+	{"server", VERB_PLAIN, run_server},
+	{"pool", VERB_PLAIN, run_pool},
+	{"counters", VERB_PLAIN, run_counters},
+	{"stats", VERB_PLAIN, run_stats},
+	{"pause", VERB_PLAIN, run_pause},
+	{"resume", VERB_PLAIN, run_pause},
+	{"reconnect", VERB_PLAIN, run_pause},
+	{"disable", VERB_PLAIN, run_disable},
+	{"enable", VERB_PLAIN, run_disable},
+	{"shutdown", VERB_PLAIN, run_shutdown},
+	{"reload", VERB_PLAIN, run_reload},
+	{"log", VERB_PLAIN, run_log},
+	{"nolog", VERB_PLAIN, run_log},
 };
 
 /* ---- running ---- */
@@ -702,7 +702,7 @@ bool dialogue_run(struct dialogue *d, struct world *w, volatile int *line)
 		if (!step_run(&d->steps[i], w))
 			return false;
 	}
-	TAILQ_FOREACH(e, &w->ends, all)
+	TAILQ_FOREACH (e, &w->ends, all)
 		if (!end_has_all(w, e))
 			return false;
 	return true;
@@ -781,7 +781,7 @@ static void read_dialogue(struct reader *r, const struct token *v, size_t n)
 	if (*r->v == NULL)
 		abort();
 	d = &(*r->v)[(*r->n)++];
-	*d = (struct dialogue){ .file = strdup(r->file), .name = strdup(v[1].s), .line = r->line };
+	*d = (struct dialogue){.file = strdup(r->file), .name = strdup(v[1].s), .line = r->line};
 }
 
 static const struct verb *verb_find(const char *name, bool plain)
@@ -803,7 +803,7 @@ static void read_step(struct reader *r, struct dialogue *d, struct token *v, siz
 	if (d->steps == NULL)
 		abort();
 	s = &d->steps[d->n_steps++];
-	*s = (struct step){ .line = r->line, .verb = verb_find(v[0].s, true) };
+	*s = (struct step){.line = r->line, .verb = verb_find(v[0].s, true)};
 	if (s->verb == NULL && n > 1) {
 		s->verb = verb_find(v[1].s, false);
 		s->end = strdup(v[0].s);
@@ -916,7 +916,7 @@ struct config *recipe_load(const struct recipe *r, const char *dir, const char *
 {
 	const char *users = r->userlist.n > 0 ? r->userlist.p : "\"u\" \"pw\"\n\"v\" \"pv\"\n\"adm\" \"pa\"\n";
 	char ini[512], auth[512], text[600];
-	struct errs errs = { 0 };
+	struct errs errs = {0};
 	struct config *c;
 	FILE *f;
 

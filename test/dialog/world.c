@@ -72,7 +72,7 @@ void bytes_str(struct bytes *b, const char *s)
 void bytes_free(struct bytes *b)
 {
 	free(b->p);
-	*b = (struct bytes){ 0 };
+	*b = (struct bytes){0};
 }
 
 void bytes_printf(struct bytes *out, const char *fmt, ...)
@@ -248,14 +248,14 @@ static bool hook_connect(struct stream *s, const char *host, uint16_t port, stre
 struct end *world_connect(struct world *w, const char *name, bool local)
 {
 	struct end *e = end_new(w, END_CLIENT);
-	struct addr remote = { .family = AF_INET, .port = (uint16_t)(40000 + e->index) };
+	struct addr remote = {.family = AF_INET, .port = (uint16_t)(40000 + e->index)};
 	struct client *cl;
 
 	world_record(w, FUZZ_CONNECT, 0, NULL, 0);
 	snprintf(e->name, sizeof(e->name), "%s", name);
 	remote.u.v4.s_addr = htonl(INADDR_LOOPBACK);
 	if (local)
-		remote = (struct addr){ .family = AF_UNIX, .port = 6432 };
+		remote = (struct addr){.family = AF_UNIX, .port = 6432};
 	cl = client_new_ops(&w->pooler, &mem_ops, e, &remote);
 	/* A client may be closed before this returns, but its stream is its own until the end of the turn. */
 	e->stream = conn_is_closed(&cl->c) ? NULL : &cl->c.stream;
@@ -265,7 +265,7 @@ struct end *world_connect(struct world *w, const char *name, bool local)
 
 bool world_cancel(struct world *w, const char *name, struct end *of)
 {
-	struct bytes b = { 0 }, *record = w->record;
+	struct bytes b = {0}, *record = w->record;
 	struct end *e;
 	char which = (char)of->index;
 
@@ -289,7 +289,7 @@ struct end *world_end_by_name(struct world *w, const char *name)
 {
 	struct end *e;
 
-	TAILQ_FOREACH_REVERSE(e, &w->ends, end_list, all)
+	TAILQ_FOREACH_REVERSE (e, &w->ends, end_list, all)
 		if (strcmp(e->name, name) == 0)
 			return e;
 	return NULL;
@@ -329,7 +329,7 @@ void world_send(struct end *e, const char *p, size_t n, const size_t *bounds, si
 			if (w->boundaries == NULL)
 				abort();
 		}
-		w->boundaries[w->n_boundaries++] = (struct boundary){ bounds[i], n };
+		w->boundaries[w->n_boundaries++] = (struct boundary){bounds[i], n};
 	}
 	bytes_add(&e->tx, p, n);
 	if (cut > 0 && cut < n) {
@@ -389,10 +389,10 @@ static void reply_parameter(struct end *e, const char *name, const char *value, 
 
 void world_login_reply(struct end *e, bool auth, struct bytes *out)
 {
-	static const char *const usual[][2] = { { "server_version", "15.6" }, { "server_encoding", "UTF8" },
-		{ "client_encoding", "UTF8" }, { "DateStyle", "ISO, MDY" }, { "TimeZone", "UTC" },
-		{ "IntervalStyle", "postgres" }, { "standard_conforming_strings", "on" }, { "integer_datetimes", "on" },
-		{ "is_superuser", "off" }, { "in_hot_standby", "off" }, { "application_name", "" } };
+	static const char *const usual[][2] = {{"server_version", "15.6"}, {"server_encoding", "UTF8"},
+		{"client_encoding", "UTF8"}, {"DateStyle", "ISO, MDY"}, {"TimeZone", "UTC"},
+		{"IntervalStyle", "postgres"}, {"standard_conforming_strings", "on"}, {"integer_datetimes", "on"},
+		{"is_superuser", "off"}, {"in_hot_standby", "off"}, {"application_name", ""}};
 	struct world *w = e->w;
 	const char *p = w->params.p;
 	size_t i;
@@ -415,7 +415,7 @@ void world_login_reply(struct end *e, bool auth, struct bytes *out)
 		p = value + strlen(value) + 1;
 	}
 	if (e->key_len == 0) {
-		static const unsigned char key[8] = { 0, 0, 0x10, 0, 0x5e, 0xc2, 0xe7, 0 };
+		static const unsigned char key[8] = {0, 0, 0x10, 0, 0x5e, 0xc2, 0xe7, 0};
 
 		memcpy(e->key, key, 8);
 		e->key[3] = e->key[7] = (unsigned char)w->n_servers;
@@ -440,7 +440,7 @@ static bool end_listen(struct end *e)
 {
 	enum { CANCEL = 80877102, SSL = 80877103 };
 	struct world *w = e->w;
-	struct bytes out = { 0 };
+	struct bytes out = {0};
 	uint32_t len, code;
 
 	if (e->spoke || e->connecting || e->rx.n - e->rx_pos < 8)
@@ -477,7 +477,7 @@ static bool end_listen(struct end *e)
 
 static void trace_read(struct end *e)
 {
-	struct bytes b = { 0 };
+	struct bytes b = {0};
 
 	if (e->w->trace && e->rx.n > 0) {
 		bytes_print(&b, e->rx.p + e->rx_pos, e->rx.n - e->rx_pos);
@@ -517,11 +517,11 @@ static bool world_turn(struct world *w)
 	bool busy = false;
 	struct end *e;
 
-	TAILQ_FOREACH(e, &w->ends, all)
+	TAILQ_FOREACH (e, &w->ends, all)
 		if (end_turn(e))
 			busy = true;
 	pooler_turn(p);
-	TAILQ_FOREACH(e, &w->ends, all)
+	TAILQ_FOREACH (e, &w->ends, all)
 		if (e->kind != END_CLIENT && end_listen(e))
 			busy = true;
 	return busy || !TAILQ_EMPTY(&p->loop.ready) || !TAILQ_EMPTY(&p->resume) || !TAILQ_EMPTY(&p->flush) ||
@@ -576,9 +576,9 @@ static void capture(enum log_level level, const char *line, void *arg)
 
 void world_begin(struct world *w, struct config *c, const struct way *way)
 {
-	struct errs errs = { 0 };
+	struct errs errs = {0};
 
-	*w = (struct world){ .way = *way };
+	*w = (struct world){.way = *way};
 	TAILQ_INIT(&w->ends);
 	clock_hold(START_US);
 	log_capture(capture, w);
@@ -618,12 +618,12 @@ static void must_be_zero(struct world *w, const char *what, const char *of, size
 
 static void check_pools(struct world *w)
 {
-	static const char *const slots[SLOT_STATES] = { "login slots", "idle slots", "tested slots", "busy slots" };
+	static const char *const slots[SLOT_STATES] = {"login slots", "idle slots", "tested slots", "busy slots"};
 	struct registry *r = &w->pooler.registry;
 	const struct hnode *h;
 	struct pool *p;
 
-	TAILQ_FOREACH(p, &r->pools, all) {
+	TAILQ_FOREACH (p, &r->pools, all) {
 		for (int i = 0; i < SLOT_STATES; i++) {
 			must_be_zero(w, slots[i], p->db->name, p->n[i]);
 			must_be_zero(w, "the list of slots", p->db->name, !TAILQ_EMPTY(&p->slots[i]));
@@ -650,7 +650,7 @@ static void check_pools(struct world *w)
 
 static void check_pooler(struct world *w)
 {
-	static const enum mem_tag tags[] = { MEM_CLIENT, MEM_LOGIN, MEM_SERVER, MEM_RING, MEM_IO };
+	static const enum mem_tag tags[] = {MEM_CLIENT, MEM_LOGIN, MEM_SERVER, MEM_RING, MEM_IO};
 	struct pooler *p = &w->pooler;
 
 	must_be_zero(w, "clients", "", p->n_clients);
@@ -674,7 +674,7 @@ static void close_all(struct world *w, bool servers)
 {
 	struct end *e;
 
-	TAILQ_FOREACH(e, &w->ends, all) {
+	TAILQ_FOREACH (e, &w->ends, all) {
 		e->stalled = false;
 		if (e->kind == END_CLIENT || servers)
 			e->eof = true;

@@ -34,7 +34,7 @@ static void test_rfc4648(void **state)
 
 static void test_all_lengths(void **state)
 {
-	uint8_t in[100], back[100];
+	uint8_t in[100] = {0}, back[100];
 	char text[BASE64_LEN(100) + 1];
 
 	(void)state;

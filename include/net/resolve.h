@@ -20,7 +20,9 @@ enum { RESOLVE_MAX_ADDRS = 16 };
 typedef void resolve_cb(const struct addr *addrs, size_t n, const char *error, void *arg);
 
 struct resolver *resolver_new(struct loop *l, int64_t ttl_us);
-/* Open queries are dropped without a callback. */
+/* Other files than /etc/hosts and /etc/resolv.conf (kept as pointers). Changes of either are seen at the next lookup. */
+void resolver_set_files(struct resolver *r, const char *hosts, const char *resolv_conf);
+/* Open queries are dropped without a callback. Outside of callbacks only: libevent's loop is run to end its lookups. */
 void resolver_free(struct resolver *r);
 
 /*

@@ -144,12 +144,28 @@ static void run_ready(struct loop *l)
 		stream_run_ready(s);
 }
 
+/* Only when the earliest deadline is earlier than what is armed; one that went away wakes us in vain once. */
+static void arm_wakeup(struct loop *l)
+{
+	int64_t next = timers_next(&l->timers), wait_us;
+	struct timeval tv;
+
+	if (l->base == NULL || next == 0 || (l->wakeup_at_us != 0 && l->wakeup_at_us <= next))
+		return;
+	wait_us = next > clock_us() ? next - clock_us() : 0;
+	tv = (struct timeval){.tv_sec = wait_us / USEC, .tv_usec = wait_us % USEC};
+	event_add(l->wakeup, &tv);
+	l->wakeup_at_us = next;
+}
+
 void loop_poll(struct loop *l, bool may_wait)
 {
 	int flags = EVLOOP_ONCE;
 
 	if (!may_wait || !TAILQ_EMPTY(&l->ready))
 		flags |= EVLOOP_NONBLOCK;
+	else
+		arm_wakeup(l); /* for what was set between two turns */
 	l->callbacks = 0;
 	if (l->base != NULL)
 		event_base_loop(l->base, flags);
@@ -161,15 +177,6 @@ void loop_poll(struct loop *l, bool may_wait)
 
 void loop_run_timers(struct loop *l, void *ctx)
 {
-	int64_t next, wait_us;
-	struct timeval tv;
-
 	timers_run(&l->timers, ctx);
-	next = timers_next(&l->timers);
-	if (l->base == NULL || next == 0 || (l->wakeup_at_us != 0 && l->wakeup_at_us <= next))
-		return;
-	wait_us = next > clock_us() ? next - clock_us() : 0;
-	tv = (struct timeval){.tv_sec = wait_us / USEC, .tv_usec = wait_us % USEC};
-	event_add(l->wakeup, &tv);
-	l->wakeup_at_us = next;
+	arm_wakeup(l);
 }

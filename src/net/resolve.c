@@ -9,6 +9,7 @@
 #include <event2/dns.h>
 #include <event2/event.h>
 #include <event2/util.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -21,8 +22,10 @@
 
 enum { RESOLVE_ERROR = 128 };
 
-static const char *const source_file[] = {"/etc/hosts", "/etc/resolv.conf"};
-enum { SOURCES = sizeof source_file / sizeof source_file[0] };
+enum source { HOSTS, RESOLV_CONF, SOURCES };
+
+/* So that the C library's words for them fit, which users know. */
+static_assert(EVUTIL_EAI_NONAME == EAI_NONAME && EVUTIL_EAI_AGAIN == EAI_AGAIN, "libevent has codes of its own");
 
 TAILQ_HEAD(query_list, resolve_query);
 
@@ -53,8 +56,9 @@ struct resolve_query {
 struct resolver {
 	struct loop *loop;
 	int64_t ttl_us;
-	struct evdns_base *dns;		/* made for the first name */
-	struct stat read_from[SOURCES]; /* as they were when it was made */
+	struct evdns_base *dns; /* made for the first name */
+	const char *file[SOURCES];
+	struct stat read_from[SOURCES]; /* as they were when dns was made */
 	struct htab names;
 	size_t pending;
 	struct query_list answered; /* their callbacks come with deliver */
@@ -65,28 +69,28 @@ struct resolver {
 
 /* ---- libevent's DNS client ----------------------------------------------------- */
 
-static void look_at_source(size_t i, struct stat *st)
+static void look_at_file(const char *file, struct stat *st)
 {
-	if (stat(source_file[i], st) != 0)
+	if (stat(file, st) != 0)
 		*st = (struct stat){0};
 }
 
-static bool source_changed(size_t i, const struct stat *before)
+static bool file_changed(const char *file, const struct stat *before)
 {
 	struct stat now;
 
-	look_at_source(i, &now);
+	look_at_file(file, &now);
 	return now.st_dev != before->st_dev || now.st_ino != before->st_ino || now.st_size != before->st_size ||
 	       now.st_mtim.tv_sec != before->st_mtim.tv_sec || now.st_mtim.tv_nsec != before->st_mtim.tv_nsec;
 }
 
 /* libevent reads the files once; who edits them expects it to be seen. */
-static void forget_old_sources(struct resolver *r)
+static void forget_old_files(struct resolver *r)
 {
 	if (r->dns == NULL || r->pending > 0)
 		return;
 	for (size_t i = 0; i < SOURCES; i++) {
-		if (!source_changed(i, &r->read_from[i]))
+		if (!file_changed(r->file[i], &r->read_from[i]))
 			continue;
 		evdns_base_free(r->dns, 0);
 		r->dns = NULL;
@@ -96,18 +100,19 @@ static void forget_old_sources(struct resolver *r)
 
 static bool have_dns(struct resolver *r)
 {
-	forget_old_sources(r);
+	forget_old_files(r);
 	if (r->dns != NULL)
 		return true;
 	if (r->loop->base == NULL)
 		return false;
 	for (size_t i = 0; i < SOURCES; i++)
-		look_at_source(i, &r->read_from[i]);
+		look_at_file(r->file[i], &r->read_from[i]);
 	r->dns = evdns_base_new(r->loop->base, EVDNS_BASE_DISABLE_WHEN_INACTIVE);
 	if (r->dns == NULL)
 		return false;
-	/* Without the file, or with none in it, the name server is the local one; names in /etc/hosts work anyway. */
-	(void)evdns_base_resolv_conf_parse(r->dns, DNS_OPTIONS_ALL, source_file[1]);
+	/* Without a file libevent knows localhost, and asks a name server on this machine. */
+	(void)evdns_base_load_hosts(r->dns, r->file[HOSTS]);
+	(void)evdns_base_resolv_conf_parse(r->dns, DNS_OPTIONS_ALL & ~DNS_OPTION_HOSTSFILE, r->file[RESOLV_CONF]);
 	return true;
 }
 
@@ -151,6 +156,15 @@ static void finish_lookup(struct name *name, const struct evutil_addrinfo *list,
 	}
 }
 
+static const char *why_not(int result)
+{
+	switch (result) {
+	case 0: return "the name has no address";
+	case EVUTIL_EAI_FAIL: return "no name server answered"; /* libevent's word for that, too */
+	default: return gai_strerror(result);
+	}
+}
+
 static void on_addrs(int result, struct evutil_addrinfo *list, void *arg)
 {
 	struct name *name = arg;
@@ -158,7 +172,7 @@ static void on_addrs(int result, struct evutil_addrinfo *list, void *arg)
 
 	if (!r->asking && !r->closing)
 		loop_callback(r->loop);
-	finish_lookup(name, list, result != 0 ? evutil_gai_strerror(result) : "the name has no address");
+	finish_lookup(name, list, why_not(result));
 	if (list != NULL)
 		evutil_freeaddrinfo(list);
 	if (r->closing)
@@ -278,8 +292,15 @@ struct resolver *resolver_new(struct loop *l, int64_t ttl_us)
 	r->loop = l;
 	r->ttl_us = ttl_us;
 	r->deliver.fire = deliver;
+	resolver_set_files(r, "/etc/hosts", "/etc/resolv.conf");
 	TAILQ_INIT(&r->answered);
 	return r;
+}
+
+void resolver_set_files(struct resolver *r, const char *hosts, const char *resolv_conf)
+{
+	r->file[HOSTS] = hosts;
+	r->file[RESOLV_CONF] = resolv_conf;
 }
 
 /*

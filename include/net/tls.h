@@ -42,11 +42,6 @@ void tls_ctx_unref(struct tls_ctx **c);		/* NULL inside is fine; connections in 
 bool tls_key_file_is_open(const char *file);
 
 /*
- * Is the first byte that waits unread in this plain stream's socket that of a
- * TLS handshake (0x16)? Nothing is taken; false when nothing waits.
- */
-bool tls_hello_waits(const struct stream *s);
-/*
  * Puts TLS over an open plain stream and begins the handshake; STREAM_SECURED or
  * STREAM_FAILED follow, never from inside the call.
  *
@@ -66,8 +61,9 @@ bool tls_accept(struct stream *s, struct tls_ctx *c, bool direct) __attribute__(
  * host: for SNI (names only, never addresses) and, under verify-full, the
  * certificate's name (address: its IP entries). direct: ALPN "postgresql" must be
  * agreed. session_key: sessions are kept and resumed under this text (host:port);
- * NULL or "": not at all. False when memory is out. The first flight is sent
- * inside the call.
+ * NULL or "": not at all. False, and nothing changed, when the server has sent
+ * something already (in the clear), or when memory is out. The first flight is
+ * sent inside the call.
  */
 bool tls_connect(struct stream *s, struct tls_ctx *c, const char *host, bool direct, const char *session_key)
 	__attribute__((warn_unused_result));

@@ -430,23 +430,10 @@ static struct tls_conn *begin(struct stream *s, struct tls_ctx *ctx, bool direct
 	return c;
 }
 
-/* The first byte that waits in the socket, -1 if none does. */
-static int peek(const struct stream *s)
-{
-	uint8_t first;
-
-	return recv(s->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1 ? first : -1;
-}
-
-bool tls_hello_waits(const struct stream *s)
-{
-	return peek(s) == TLS_HANDSHAKE;
-}
-
 bool tls_accept(struct stream *s, struct tls_ctx *ctx, bool direct)
 {
 	struct tls_conn *c;
-	int first = direct ? -1 : peek(s);
+	int first = direct ? -1 : stream_peek(s);
 
 	assert(ctx->accepting);
 	/*
@@ -487,13 +474,17 @@ static bool set_peer_name(SSL *ssl, const struct tls_ctx *ctx, const char *host)
 
 bool tls_connect(struct stream *s, struct tls_ctx *ctx, const char *host, bool direct, const char *session_key)
 {
-	/* A session was verified for the name it was made with, so the name is part of its key. */
-	char *key = session_key && *session_key ? xasprintf(MEM_TLS, "%s/%s", host, session_key) : NULL;
 	struct tls_conn *c;
 	SSL_SESSION *session;
 	bool named;
+	char *key;
 
 	assert(!ctx->accepting);
+	/* A server speaks after the ClientHello and not before. */
+	if (stream_peek(s) >= 0)
+		return false;
+	/* A session was verified for the name it was made with, so the name is part of its key. */
+	key = session_key && *session_key ? xasprintf(MEM_TLS, "%s/%s", host, session_key) : NULL;
 	c = begin(s, ctx, direct, key);
 	xfree(MEM_TLS, key);
 	if (!c)

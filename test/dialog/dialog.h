@@ -111,7 +111,19 @@ struct world {
 	struct bytes failure;
 	struct bytes log;				   /* the lines logged, each with its newline */
 	struct mem_usage before[MEM_TAGS], idle[MEM_TAGS]; /* without a pooler, and when it was new */
+	void *above;					   /* world_above's own */
 };
+
+/*
+ * The floor above the connections, in programs that link one (above.c): when a world has begun, after each turn, before the
+ * pooler is freed. Without it there is no console.
+ */
+struct world_above {
+	void (*begin)(struct world *w);
+	void (*turn)(struct world *w);
+	void (*end)(struct world *w);
+};
+extern const struct world_above world_above __attribute__((weak));
 
 /* The clock stands at 1000 s when a world begins. c is shared by many worlds. */
 void world_begin(struct world *w, struct config *c, const struct way *way);

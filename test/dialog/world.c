@@ -364,9 +364,9 @@ static uint32_t get_u32(const char *p)
 
 static const char *pairs_get(const struct bytes *b, const char *name)
 {
-	const char *p = b->p, *end = b->p + b->n, *found = NULL;
+	const char *p = b->p, *end = p != NULL ? p + b->n : NULL, *found = NULL;
 
-	while (p != NULL && p < end && *p != '\0') {
+	while (p < end && *p != '\0') {
 		const char *value = p + strlen(p) + 1;
 
 		if (value >= end)
@@ -521,6 +521,8 @@ static bool world_turn(struct world *w)
 		if (end_turn(e))
 			busy = true;
 	pooler_turn(p);
+	if (&world_above != NULL)
+		world_above.turn(w);
 	TAILQ_FOREACH (e, &w->ends, all)
 		if (e->kind != END_CLIENT && end_listen(e))
 			busy = true;
@@ -592,6 +594,8 @@ void world_begin(struct world *w, struct config *c, const struct way *way)
 		w->idle[i] = mem_usage_get((enum mem_tag)i);
 	w->pooler.connect_hook = hook_connect;
 	w->pooler.connect_ctx = w;
+	if (&world_above != NULL)
+		world_above.begin(w);
 }
 
 void world_fail(struct world *w, const char *fmt, ...)
@@ -699,6 +703,8 @@ bool world_end(struct world *w)
 		close_all(w, true);
 		check_pooler(w);
 	}
+	if (&world_above != NULL)
+		world_above.end(w);
 	pooler_free(&w->pooler);
 	mem_block_trim();
 	for (int i = 0; i < MEM_TAGS && !w->failed; i++) {

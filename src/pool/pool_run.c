@@ -59,7 +59,7 @@ static void expire(struct pool *p, int64_t now)
 	if (p->lifetime_us == 0 || p->lifetime_at == 0 || now < p->lifetime_at)
 		return;
 	for (int i = 0; i < SLOT_STATES; i++)
-		TAILQ_FOREACH (s, &p->slots[i], link) {
+		TAILQ_FOREACH_REVERSE (s, &p->slots[i], slot_list, link) { /* of the idle the longest idle first */
 			int64_t end = s->opened_us + p->lifetime_us;
 
 			if (slot_is_spent(s))
@@ -306,12 +306,12 @@ static void serve_idle(struct pool *p, int64_t now)
 
 /* ---- shared limits ---- */
 
-/* The longer idle of two last slots of pools, which may have none. */
-static struct slot *longer_idle(struct slot *a, struct pool *p, uint64_t number)
+/* Of slot a and the longest idle one of p the longer idle. What an older ask of p is to have does not count. */
+static struct slot *longer_idle(struct slot *a, const struct pool *p, uint64_t number)
 {
 	struct slot *b = TAILQ_LAST(&p->slots[SLOT_IDLE], slot_list);
 
-	if (b == NULL || (p->waiting > 0 && TAILQ_FIRST(&p->asks)->number < number))
+	if (b == NULL || (has_idle_for_ask(p, clock_us()) && TAILQ_FIRST(&p->asks)->number < number))
 		return a;
 	return a == NULL || b->since_us < a->since_us ? b : a;
 }

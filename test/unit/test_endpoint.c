@@ -1,0 +1,170 @@
+/*
+ * endpoint: who shares one, its life, and the choice of a host.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/timer.h"
+#include "pool/endpoint.h"
+
+#define ROWS(a) (sizeof(a) / sizeof((a)[0]))
+
+static void test_shared(void **state)
+{
+	static const struct {
+		const char *a;
+		uint16_t a_port;
+		const char *b;
+		uint16_t b_port;
+		bool same, local;
+	} rows[] = {
+		{"db1", 5432, "db1", 5432, true, false},
+		{"db1", 5432, "DB1", 5432, true, false},
+		{"db1", 5432, "db1", 5433, false, false},
+		{"db1", 5432, "db2", 5432, false, false},
+		{"10.0.0.1", 5432, "10.0.0.1", 5432, true, false},
+		{"/run/pg", 5432, "/run/pg", 5432, true, true},
+		{"/run/pg", 5432, "/run/PG", 5432, false, true},
+		{"@pg", 5432, "@pg", 5432, true, true},
+		{"@pg", 5432, "@Pg", 5432, false, true},
+		{"pg", 5432, "@pg", 5432, false, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ROWS(rows); i++) {
+		struct endpoints e = {0};
+		struct endpoint *a = endpoint_get(&e, rows[i].a, rows[i].a_port);
+		struct endpoint *b = endpoint_get(&e, rows[i].b, rows[i].b_port);
+
+		assert_int_equal(a == b, rows[i].same);
+		assert_int_equal(a->refs, rows[i].same ? 2 : 1);
+		assert_string_equal(a->host, rows[i].a);
+		assert_int_equal(a->port, rows[i].a_port);
+		assert_int_equal(endpoint_is_local(a), rows[i].local);
+		endpoint_put(&e, &a);
+		assert_null(a);
+		endpoint_put(&e, &a); /* NULL inside is fine */
+		assert_int_equal(e.by_name.count, 1);
+		endpoint_put(&e, &b);
+		endpoints_free(&e);
+	}
+	assert_int_equal(mem_usage_get(MEM_DATABASE).objects, 0);
+}
+
+/* Each row is one attempt after another over hosts A B C D; "-": none is left, "|": a new attempt begins. */
+static void test_choice(void **state)
+{
+	static const struct {
+		const char *failed; /* a while ago, seconds: one digit a host, ' ' for never */
+		const char *chosen;
+	} rows[] = {
+		{"    ", "A|B|C|D|A|B"},
+		{"    ", "ABCD-|A"},
+		{"1   ", "B|C|D|B|C|D"},
+		{"1   ", "BCDA-|B"},
+		{" 1 1", "A|C|A|C"},
+		{" 1 1", "ACDB-|C"},
+		{"1111", "A|B|C|D"},
+		{"1111", "ABCD-"},
+		{"9   ", "A|B|C|D|A"}, /* server_login_retry has passed */
+		{"5   ", "A|B"},       /* just now */
+		{"4   ", "B|C"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ROWS(rows); i++) {
+		struct endpoints e = {0};
+		struct endpoint *host[4];
+		unsigned turn = 0;
+		uint64_t tried = 0;
+
+		for (int k = 0; k < 4; k++) {
+			char name[2] = {(char)('A' + k), '\0'};
+
+			host[k] = endpoint_get(&e, name, 1);
+			if (rows[i].failed[k] != ' ') {
+				clock_hold(1000 * USEC - (rows[i].failed[k] - '0') * USEC);
+				endpoint_failed(host[k]);
+			}
+		}
+		clock_hold(1000 * USEC);
+		for (const char *p = rows[i].chosen; *p != '\0'; p++) {
+			struct endpoint *ep;
+
+			if (*p == '|') {
+				tried = 0;
+				continue;
+			}
+			ep = endpoint_choose(host, 4, &turn, &tried, 5 * USEC);
+			if (*p == '-')
+				assert_null(ep);
+			else if (ep == NULL || ep->host[0] != *p)
+				fail_msg("row %zu at %s: %s", i, p, ep != NULL ? ep->host : "none");
+		}
+		for (int k = 0; k < 4; k++)
+			endpoint_put(&e, &host[k]);
+		endpoints_free(&e);
+	}
+}
+
+static void test_worked(void **state)
+{
+	struct endpoints e = {0};
+	struct endpoint *host[2] = {endpoint_get(&e, "a", 1), endpoint_get(&e, "b", 1)};
+	unsigned turn = 0;
+	uint64_t tried = 0;
+
+	(void)state;
+	clock_hold(1000 * USEC);
+	endpoint_failed(host[0]);
+	assert_ptr_equal(endpoint_choose(host, 2, &turn, &tried, USEC), host[1]);
+	endpoint_worked(host[0]);
+	tried = 0;
+	assert_ptr_equal(endpoint_choose(host, 2, &turn, &tried, USEC), host[0]);
+	/* No host at all, and a turn that a longer list has left behind. */
+	assert_null(endpoint_choose(host, 0, &turn, &tried, USEC));
+	turn = 17;
+	tried = 0;
+	assert_ptr_equal(endpoint_choose(host, 1, &turn, &tried, USEC), host[0]);
+	assert_null(endpoint_choose(host, 1, &turn, &tried, USEC));
+	endpoint_put(&e, &host[0]);
+	endpoint_put(&e, &host[1]);
+	endpoints_free(&e);
+}
+
+static void test_many(void **state)
+{
+	struct endpoints e = {0};
+	struct endpoint *host[70];
+	unsigned turn = 0;
+	uint64_t tried = 0;
+	int n = 0;
+
+	(void)state;
+	for (int i = 0; i < 70; i++)
+		host[i] = endpoint_get(&e, "h", (uint16_t)(i + 1));
+	while (endpoint_choose(host, 70, &turn, &tried, USEC) != NULL)
+		n++;
+	assert_int_equal(n, 64);
+	for (int i = 0; i < 70; i++)
+		endpoint_put(&e, &host[i]);
+	endpoints_free(&e);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_shared),
+		cmocka_unit_test(test_choice),
+		cmocka_unit_test(test_worked),
+		cmocka_unit_test(test_many),
+	};
+
+	return cmocka_run_group_tests_name("endpoint", tests, NULL, NULL);
+}

@@ -232,15 +232,17 @@ long bouncer_number(struct bouncer *b, const char *table, const char *key, const
 PGconn *db_connect(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same, but the connection may be bad: PQerrorMessage() tells. */
 PGconn *db_try(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Must not get in: its SQLSTATE, "-" when it was told none; db_error_text() has the text. */
+const char *db_refused(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Closes one before the end of the test. */
 void db_close(PGconn *c);
 /* Runs it (simple protocol); fails on an error. The first value of the last result, "" when there is none. */
 char *db_value(PGconn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The same through Parse, Bind, Execute without parameters. */
 char *db_value_ext(PGconn *c, const char *sql);
-/* Must fail: its SQLSTATE ("-" when the connection broke without one). */
+/* Must fail (or a statement of it): the SQLSTATE of the first error, "-" when the connection broke without one. */
 const char *db_error(PGconn *c, const char *sql);
-/* The primary text of the last error on this connection, as db_error() saw it. */
+/* The primary text of the last error, as db_error() or db_refused() saw it. */
 const char *db_error_text(PGconn *c);
 /* The next result of an asynchronous command, after a wait of at most 30 s; cleared after the test. NULL: none left. */
 PGresult *db_result(PGconn *c);

@@ -99,6 +99,52 @@ PGconn *db_connect(const char *fmt, ...)
 	return c;
 }
 
+static bool poll_connection(PGconn *c)
+{
+	int64_t end = e2e_now_ms() + WAIT_MS;
+	PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+
+	while (next == PGRES_POLLING_READING || next == PGRES_POLLING_WRITING) {
+		struct pollfd p = {.fd = PQsocket(c), .events = next == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+
+		if (poll(&p, 1, (int)(end - e2e_now_ms() > 0 ? end - e2e_now_ms() : 0)) == 0)
+			fail_msg("no answer to a login within %d ms", WAIT_MS);
+		next = PQconnectPoll(c);
+	}
+	return next == PGRES_POLLING_OK;
+}
+
+/* Its verbose message begins with "FATAL:  28P01: text". */
+const char *db_refused(const char *fmt, ...)
+{
+	const char *at, *code = "-";
+	va_list ap;
+	char *conninfo;
+	PGconn *c;
+
+	va_start(ap, fmt);
+	conninfo = vtext(fmt, ap);
+	va_end(ap);
+	c = PQconnectStart(with_password(conninfo));
+	if (!c || n_connections == MAX_CONNECTIONS)
+		abort();
+	connections[n_connections++] = c;
+	PQsetErrorVerbosity(c, PQERRORS_VERBOSE);
+	if (PQstatus(c) != CONNECTION_BAD && poll_connection(c))
+		fail_msg("%s: should have been refused", conninfo);
+	at = strstr(PQerrorMessage(c), "FATAL:  ");
+	if (at && at[8 + 5] == ':') {
+		at += strlen("FATAL:  ");
+		code = e2e_text("%.5s", at);
+		at += strlen("28P01: ");
+		snprintf(last_error, sizeof(last_error), "%.*s", (int)strcspn(at, "\n"), at);
+	} else {
+		snprintf(last_error, sizeof(last_error), "%s", PQerrorMessage(c));
+	}
+	db_close(c);
+	return code;
+}
+
 void db_close(PGconn *c)
 {
 	for (size_t i = 0; i < n_connections; i++)
@@ -164,27 +210,6 @@ char *db_value_ext(PGconn *c, const char *sql)
 	return value;
 }
 
-const char *db_error(PGconn *c, const char *sql)
-{
-	PGresult *r = PQexec(c, sql);
-	const char *code, *text;
-
-	if (succeeded(r))
-		fail_msg("%s: should have failed", sql);
-	code = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-	text = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
-	snprintf(last_error, sizeof(last_error), "%s", text ? text : PQerrorMessage(c));
-	code = e2e_text("%s", code ? code : "-");
-	PQclear(r);
-	return code;
-}
-
-const char *db_error_text(PGconn *c)
-{
-	(void)c;
-	return last_error;
-}
-
 PGresult *db_result(PGconn *c)
 {
 	struct pollfd p = {.fd = PQsocket(c), .events = POLLIN};
@@ -197,6 +222,33 @@ PGresult *db_result(PGconn *c)
 			break;
 	}
 	return db_keep(PQgetResult(c));
+}
+
+/* The first error counts: behind a FATAL libpq makes another one of the connection's end. */
+const char *db_error(PGconn *c, const char *sql)
+{
+	const char *code = NULL, *field;
+	PGresult *r;
+
+	if (!PQsendQuery(c, sql))
+		fail_msg("%s: %s", sql, PQerrorMessage(c));
+	while ((r = db_result(c))) {
+		if (!code && PQresultStatus(r) == PGRES_FATAL_ERROR) {
+			field = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+			code = e2e_text("%s", field ? field : "-");
+			field = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
+			snprintf(last_error, sizeof(last_error), "%s", field ? field : PQresultErrorMessage(r));
+		}
+	}
+	if (!code)
+		fail_msg("%s: should have failed", sql);
+	return code;
+}
+
+const char *db_error_text(PGconn *c)
+{
+	(void)c;
+	return last_error;
 }
 
 void db_teardown(void)

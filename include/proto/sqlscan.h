@@ -59,6 +59,12 @@ struct sqlscan sqlscan_init(const char *text, size_t n, bool whole, bool standar
 enum sqlscan_result sqlscan_next(struct sqlscan *s, struct stmt *st);
 
 /*
+ * A cheap look at a whole text, which needs no more of the lexical rules: true when it is one statement whose first letter
+ * says that sqlscan_may_commit() would be false.
+ */
+bool sqlscan_is_harmless(const char *text, size_t n);
+
+/*
  * Could running this text commit something by a statement that ends a
  * transaction (COMMIT, END, PREPARE TRANSACTION, COMMIT / ROLLBACK PREPARED)? True
  * also when it cannot be told.

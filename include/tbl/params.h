@@ -182,7 +182,8 @@ PARAM(pkt_buf, SIZE, G, RESTART, 16, PARAM_MAX_INT, "4096", NULL, "Network",
 PARAM(listen_backlog, INT, G, RESTART, 1, PARAM_MAX_INT, "128", NULL, "Network",
       "How many connections the system keeps waiting until they are accepted.")
 PARAM(sbuf_loopcnt, INT, G, RELOAD, 0, PARAM_MAX_INT, "5", NULL, "Network",
-      "How many reads of a connection are handled before others have their turn. 0: as many as there are.")
+      "How many reads of a connection are handled before others have their turn, which comes after 64 kB in any case. "
+      "0: reads are not counted.")
 PARAM(tcp_defer_accept, INT, G, RELOAD, 0, PARAM_MAX_INT, "1", NULL, "Network",
       "Seconds for which the system keeps a connection back until its first bytes arrive. 0: it is accepted at once.")
 PARAM(tcp_socket_buffer, SIZE, G, RELOAD, 0, PARAM_MAX_INT, "0", NULL, "Network",

@@ -110,7 +110,8 @@ static struct text client_parse_text(const struct msg *m)
 
 static bool client_may_commit(const struct client *cl, struct text t)
 {
-	return sqlscan_may_commit(t.p, t.n, t.whole, client_standard_strings(cl));
+	return !(t.whole && sqlscan_is_harmless(t.p, t.n)) &&
+	       sqlscan_may_commit(t.p, t.n, t.whole, client_standard_strings(cl));
 }
 
 /* SET x TO DEFAULT is a RESET whose tag is SET. A text that does not begin with SET is not looked at any further. */

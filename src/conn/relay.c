@@ -336,6 +336,7 @@ static ssize_t relay_read_scratch(struct conn *c, size_t *room)
 
 void relay_read(struct conn *c)
 {
+	int64_t reads = c->pooler->registry.config->set.sbuf_loopcnt;
 	size_t total = 0, room;
 	ssize_t n;
 
@@ -357,7 +358,7 @@ void relay_read(struct conn *c)
 			c->stats->received += (uint64_t)n;
 		if ((size_t)n < room)
 			return; /* the socket is empty: the next event will tell */
-		if (total >= RELAY_TURN) {
+		if (total >= RELAY_TURN || --reads == 0) {
 			stream_again(&c->stream);
 			return;
 		}

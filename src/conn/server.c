@@ -56,6 +56,15 @@ const struct settings *server_settings(const struct server *s)
 	return &s->c.pooler->registry.config->set;
 }
 
+/* What changed so far is no change of the client's that comes next. */
+void server_note_vars(struct server *s)
+{
+	if (s->given == s->vars)
+		return;
+	vars_unref(&s->given);
+	s->given = vars_ref(s->vars);
+}
+
 void server_goto(struct server *s, enum server_state to)
 {
 	assert(to == SS_CLOSED || (server_state_next[s->c.state] & (UINT32_C(1) << to)));
@@ -297,8 +306,6 @@ void server_release(struct server *s)
 		}
 	}
 	server_goto(s, SS_IDLE);
-	vars_unref(&s->given);
-	s->given = vars_ref(s->vars);
 	pool_slot_idle(&s->slot);
 }
 
@@ -424,8 +431,7 @@ static void server_prepared(struct server *s, const struct ownq_result *r, void 
 	bool ok = r->ok && r->status == 'I';
 
 	(void)arg;
-	vars_unref(&s->given);
-	s->given = vars_ref(s->vars);
+	server_note_vars(s);
 	if (!cl) { /* it left meanwhile; what was set is known */
 		server_release(s);
 		return;
@@ -472,6 +478,7 @@ static bool server_prepare(struct conn *c, struct vars *own)
 	unsigned n = 0;
 	bool ready = true;
 
+	server_note_vars(s);
 	if (s->vars != wanted) {
 		bool only_name = server_prepare_sql(s, wanted, &sql, &n);
 

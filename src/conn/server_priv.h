@@ -23,6 +23,7 @@ struct server_login {
 };
 
 const struct settings *server_settings(const struct server *s);
+void server_note_vars(struct server *s);
 
 /* server.c */
 struct server *server_make(struct pool *p, bool reserve); /* without a login under way */

@@ -164,10 +164,8 @@ static enum verdict server_ready_for(struct server *s, struct conn *cl)
 
 	if (v == V_CLOSED)
 		return conn_is_closed(&s->c) ? V_CLOSED : V_DROP;
-	if (s->status == 'I' && s->given != s->vars) {
-		vars_unref(&s->given);
-		s->given = vars_ref(s->vars);
-	}
+	if (s->status == 'I')
+		server_note_vars(s);
 	return v;
 }
 
@@ -187,8 +185,7 @@ static enum verdict server_on_ready(struct server *s, const struct msg *m)
 	}
 	s->status = status;
 	if (q.action == ACT_SWALLOW && s->c.state == SS_ACTIVE) {
-		vars_unref(&s->given);
-		s->given = vars_ref(s->vars);
+		server_note_vars(s);
 		return V_DROP;
 	}
 	if (cl)

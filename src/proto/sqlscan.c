@@ -475,6 +475,23 @@ static bool is_single(const struct sqlscan *s)
 	return p == s->end;
 }
 
+bool sqlscan_is_harmless(const char *text, size_t n)
+{
+	const char *p = text, *end = text + n;
+
+	while (p < end && is_space(*p))
+		p++;
+	/* COMMIT, END, PREPARE, ROLLBACK; a letter, since a comment or a parenthesis says nothing yet. */
+	if (p == end || !((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')) || strchr("cepr", *p | 0x20) != NULL)
+		return false;
+	p = memchr(p, ';', (size_t)(end - p));
+	if (p == NULL)
+		return true;
+	for (p++; p < end && is_space(*p);)
+		p++;
+	return p == end;
+}
+
 bool sqlscan_may_commit(const char *text, size_t n, bool whole, bool standard)
 {
 	struct sqlscan s = sqlscan_init(text, n, whole, standard);

@@ -535,9 +535,46 @@ static void test_deep(void **state)
 	free(text);
 }
 
+/* The cheap look says yes only where the full one says no. */
+static void test_harmless(void **state)
+{
+	static const char *const ends[] = {
+#define STATEMENT(name, words, ends_transaction) (ends_transaction) ? (words) : NULL,
+#define SPELLING(name, words) words,
+#include "tbl/statements.h"
+#undef STATEMENT
+#undef SPELLING
+	};
+	static const struct {
+		const char *text;
+		bool harmless;
+	} cases[] = {
+		{"select 1", true},
+		{"  SELECT 1;", true},
+		{"insert into t values (1) ; \n", true},
+		{"select 1; commit", false},
+		{"select ';'", false},
+		{"-- commit\nselect 1", false},
+		{"commit", false},
+		{"End", false},
+		{"", false},
+		{"(select 1)", false},
+		{"with x as (select 1) select", true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+		if (ends[i] != NULL && sqlscan_may_commit(ends[i], strlen(ends[i]), true, true))
+			assert_false(sqlscan_is_harmless(ends[i], strlen(ends[i])));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		if (sqlscan_is_harmless(cases[i].text, strlen(cases[i].text)) != cases[i].harmless)
+			fail_msg("\"%s\"", cases[i].text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_harmless),
 		cmocka_unit_test(test_classes),
 		cmocka_unit_test(test_spellings),
 		cmocka_unit_test(test_texts),

@@ -36,11 +36,12 @@ struct config_database {
 	char *dbname; /* on the server; NULL: the name that the client asked for */
 	struct config_host *hosts;
 	size_t n_hosts;
-	char *user;							 /* forced user, or NULL */
-	char *password;							 /* of the forced user, or NULL */
-	char *password_file;						 /* read at each connect, or NULL */
-	char *connect_query;						 /* or NULL */
-	char *client_encoding, *datestyle, *timezone, *application_name; /* sent at server login, or NULL */
+	char *user;	     /* forced user, or NULL */
+	char *password;	     /* of the forced user, or NULL */
+	char *password_file; /* read at each connect, or NULL */
+	char *connect_query; /* or NULL */
+	/* Sent at server login, or NULL. */
+	char *client_encoding, *datestyle, *timezone, *application_name;
 	struct overrides over;
 	char *file; /* where the entry stands */
 	int line;

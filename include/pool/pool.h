@@ -46,7 +46,7 @@ enum pool_close {
 
 /* All that a pool knows of a server connection; embedded in it. The pool alone writes it, but for vars. */
 struct slot {
-	void *owner; /* struct conn, for those who are granted it */
+	void *owner;		   /* struct conn, for those who are granted it */
 	struct pool *pool;	   /* NULL: in no pool */
 	struct endpoint *endpoint; /* held; NULL while none is chosen */
 	uint32_t generation;	   /* of the endpoint when it was opened */

@@ -104,7 +104,8 @@ struct user *registry_user(struct registry *r, const char *name);
 struct user *registry_user_find(struct registry *r, const char *name); /* NULL: none runs */
 /*
  * Keep an object alive; drop lets it go when nothing else needs it. Databases of the file and users of the file and of
- * auth_file stay while they stand there, others go with their last connection.
+ * auth_file stay while they stand there, others go with their last connection. With a database go users that nothing
+ * but its pools needed, no other database; with a user goes no other user.
  */
 void database_hold(struct database *d);
 void database_drop(struct database *d);

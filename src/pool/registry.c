@@ -99,13 +99,20 @@ static void user_loosen(struct user *u)
 	TAILQ_INSERT_TAIL(&u->registry->loose_users, u, loose);
 }
 
+/* One thing less needs it: it goes, at once or when nobody walks. No other object goes with it but its pools. */
+static void user_settle(struct user *u)
+{
+	if (u->registry->busy > 0)
+		user_loosen(u);
+	else if (!user_is_needed(u))
+		user_free(u);
+}
+
 void user_drop(struct user *u)
 {
 	assert(u->holds > 0);
-	if (--u->holds > 0)
-		return;
-	user_loosen(u);
-	registry_sweep(u->registry);
+	u->holds--;
+	user_settle(u);
 }
 
 /* ---- databases ---- */
@@ -232,9 +239,10 @@ static void database_free(struct database *d)
 {
 	while (!TAILQ_EMPTY(&d->pools)) {
 		struct pool *p = TAILQ_FIRST(&d->pools);
+		struct user *u = p->user;
 
-		user_loosen(p->user);
 		pool_free(p);
+		user_settle(u);
 	}
 	assert(d->servers == 0 && d->clients == 0);
 	if (d->is_loose)
@@ -265,10 +273,11 @@ static void database_loosen(struct database *d)
 void database_drop(struct database *d)
 {
 	assert(d->holds > 0);
-	if (--d->holds > 0)
-		return;
-	database_loosen(d);
-	registry_sweep(d->registry);
+	d->holds--;
+	if (d->registry->busy > 0)
+		database_loosen(d);
+	else if (!database_is_needed(d))
+		database_free(d);
 }
 
 unsigned database_active(const struct database *d)

@@ -410,10 +410,11 @@ static void on_describe(struct console_session *s, const struct msg *m)
 	}
 }
 
-/* Up to max rows of those that wait in the portal go out, and what comes behind the last one. */
+/* Up to max rows of those that wait in the portal go out; what comes behind the last one only if there were fewer. */
 static void send_rows(struct console_session *s, struct portal *p, uint32_t max)
 {
 	struct buf *out = out_of(s);
+	uint32_t sent = 0;
 	struct msg m;
 	size_t need;
 
@@ -421,10 +422,11 @@ static void send_rows(struct console_session *s, struct portal *p, uint32_t max)
 		/* Our own messages, all of them whole. */
 		if (wire_scan(WIRE_SERVER, buf_head(&p->rows), buf_len(&p->rows), &m, &need) != WIRE_OK)
 			assert(false);
-		if (m.type == MSG_DATA_ROW && max-- == 0) {
+		if (sent == max && m.type != MSG_ERROR_RESPONSE) {
 			msgw_empty(out, MSG_PORTAL_SUSPENDED);
 			return;
 		}
+		sent += m.type == MSG_DATA_ROW;
 		s->skipping = m.type == MSG_ERROR_RESPONSE;
 		buf_append(out, buf_head(&p->rows), WIRE_HEADER + m.len);
 		buf_consume(&p->rows, WIRE_HEADER + m.len);

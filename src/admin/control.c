@@ -222,6 +222,17 @@ static void close_clients(struct control *c, const struct database *d, enum clos
 	}
 }
 
+static void close_consoles(struct control *c)
+{
+	struct conn *i, *next;
+
+	for (i = TAILQ_FIRST(&c->pooler->clients); i != NULL; i = next) {
+		next = TAILQ_NEXT(i, all);
+		if (conn_client(i)->console != NULL)
+			conn_close(i, CLOSE_EXIT, NULL);
+	}
+}
+
 static void close_servers(struct control *c, const struct database *d, enum close_why why)
 {
 	struct conn *i, *next;
@@ -357,6 +368,7 @@ void control_free(struct control *c)
 {
 	walk_begin(c);
 	close_clients(c, NULL, CLOSE_SHUTTING_DOWN);
+	close_consoles(c);
 	walk_end(c);
 	while (!TAILQ_EMPTY(&c->waits))
 		control_unwait(c, TAILQ_FIRST(&c->waits));

@@ -9,7 +9,7 @@
  *             another until nothing moves, the accounts at the end
  * notation.c  messages in the words of the scripts: built, compared, printed
  * script.c    reads scripts and runs one dialogue in one way
- * run.c       runs each dialogue in every way and prints TAP
+ * dialogues.c runs each dialogue in every way and prints TAP
  */
 #ifndef TEST_DIALOG_H
 #define TEST_DIALOG_H

@@ -2,7 +2,7 @@
  * Whole sessions: clients and servers that say anything, in any pieces and any
  * order, over the world of the dialogues. What an input means stands with enum
  * fuzz_op in dialog/dialog.h; the corpus was made of dialogues by
- * test/dialog/run -c. Whatever comes, the pooler must come to rest, what it
+ * test/dialog/dialogues -c. Whatever comes, the pooler must come to rest, what it
  * writes must be whole messages, and nothing may be left when all have gone.
  */
 #include <stdbool.h>

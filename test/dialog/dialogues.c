@@ -1,7 +1,7 @@
 /*
- * run: every dialogue in every way, one TAP case each.
+ * dialogues: every dialogue in every way, one TAP case each.
  *
- *     run [-v] [-k] [-c FOLDER] [FILE.dlg[:NAME]]...
+ *     dialogues [-v] [-k] [-c FOLDER] [FILE.dlg[:NAME]]...
  *
  * Without files: all of $top_srcdir/test/dialog (or test/dialog). -v traces what
  * the ends hear and what is logged; -k goes on with the other ways after one has

@@ -374,6 +374,11 @@ static void server_cancel(struct conn *c, struct conn *by)
 		.key_len = s->key_len,
 	};
 
+	if (!s->key_len) { /* it told none in its login: it cannot be cancelled */
+		if (by)
+			conn_close(by, CLOSE_CANCEL_DONE, NULL);
+		return;
+	}
 	s->cancels++;
 	cancel_send(c, &t, by);
 }

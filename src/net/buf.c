@@ -33,6 +33,8 @@ static bool grow(struct buf *b, size_t need)
 	/* Past the size classes by halves, so that a long message is not copied once for each 64 KB of it. */
 	if (b->cap >= BUF_LARGE && want < b->cap + (size_t)b->cap / 2)
 		want = b->cap + (size_t)b->cap / 2;
+	else if (want <= b->cap)
+		want = (size_t)b->cap + 1;
 	bigger = need <= BUF_LIMIT ? mem_block_get(want, &cap) : NULL;
 	if (bigger == NULL) {
 		b->failed = true;

@@ -120,7 +120,14 @@ static void test_room(void **state)
 	buf_append(&b, fill, 256);
 	assert_int_equal(b.cap, 256);
 
-	/* Freed in front: moved, not grown. */
+	/* A little freed in front is not worth moving all the rest for. */
+	buf_consume(&b, 10);
+	assert_non_null(buf_reserve(&b, 5));
+	assert_int_equal(b.cap, 1024);
+	buf_free(&b);
+
+	/* Much freed in front: moved, not grown. */
+	buf_append(&b, fill, 256);
 	buf_consume(&b, 200);
 	assert_non_null(buf_reserve(&b, 150));
 	assert_int_equal(b.cap, 256);

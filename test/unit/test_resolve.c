@@ -163,7 +163,8 @@ static int begin(void **state)
 	loop_init(&loop, true);
 	snprintf(text, sizeof text, "nameserver 127.0.0.1:%u\noptions timeout:0.05 attempts:1\n", server_start());
 	write_file(resolv_conf, text);
-	write_file(hosts, "127.0.0.1 localhost here\n::1 localhost ip6-localhost\n192.0.2.77 fixed.test\n");
+	write_file(hosts,
+		"127.0.0.1 localhost here\n::1 localhost ip6-localhost\n127.0.0.1 here\n192.0.2.77 fixed.test\n");
 	resolver = resolver_new(&loop, TTL_S * USEC);
 	resolver_set_files(resolver, hosts, resolv_conf);
 	return 0;

@@ -272,6 +272,13 @@ static void test_lazy_write(void **state)
 	assert_int_equal(e.s.armed, EV_READ);
 	assert_quiet();
 
+	/* Writing instead of reading: the read event stays for now. */
+	stream_want(&e.s, false, true);
+	assert_int_equal(e.s.armed, RW);
+	stream_want(&e.s, true, false);
+	turns(1);
+	assert_int_equal(e.s.armed, EV_READ);
+
 	/* Neither is wanted after a write was. */
 	stream_want(&e.s, false, true);
 	turns(1);
@@ -372,7 +379,7 @@ static void test_hangup_at_once(void **state)
 	end(&e);
 }
 
-static size_t fill(struct end *e)
+static size_t fill_socket(struct end *e)
 {
 	static char zeros[65536];
 	struct iovec v = {.iov_base = zeros, .iov_len = sizeof zeros};
@@ -405,7 +412,7 @@ static void test_half_close_while_blocked(void **state)
 
 	(void)state;
 	begin(&e, TCP);
-	all = fill(&e);
+	all = fill_socket(&e);
 	stream_want(&e.s, false, true);
 	assert_quiet();
 	shutdown(e.peer, SHUT_WR);
@@ -438,7 +445,7 @@ static void test_reset_while_blocked(void **state)
 	(void)state;
 	begin(&e, TCP);
 	e.act = write_when_told;
-	fill(&e);
+	fill_socket(&e);
 	stream_want(&e.s, false, true);
 	assert_quiet();
 	peer_closes(&e, true);
@@ -828,6 +835,7 @@ static void connect_to_next(struct end *e, enum stream_event what)
 	e->act = NULL;
 	stream_close(&e->s);
 	assert_true(stream_connect(&e->s, &loop, &next_address, on_stream, e));
+	stream_want(&e->s, true, true); /* told of only when it is connected */
 }
 
 /* The next host at once, inside the callback that tells of the first one's failure or end. */
@@ -841,9 +849,9 @@ static void test_reconnect_in_callback(void **state)
 	close(dead);
 	assert_true(connect_to(&e, &at));
 	e.act = connect_to_next;
-	turns(5);
-	assert_string_equal(told(&e), "FC");
+	turns(3);
 	assert_true(stream_is_open(&e.s));
+	assert_memory_equal(told(&e), "FCW", 3);
 
 	e.peer = accept(l, NULL, NULL);
 	e.act = connect_to_next;
@@ -852,7 +860,7 @@ static void test_reconnect_in_callback(void **state)
 	turns(1);
 	assert_string_equal(told(&e), "R");
 	turns(2);
-	assert_string_equal(told(&e), "C");
+	assert_memory_equal(told(&e), "CW", 2);
 	e.peer = accept(l, NULL, NULL);
 	stream_want(&e.s, true, false);
 	peer_sends(&e, "x");
@@ -987,6 +995,58 @@ static void test_tls_crossed(void **state)
 	turns(3);
 	assert_string_equal(told(&e), "H");
 	end(&e);
+}
+
+/* The peer closed its direction while a read waited for room to write; then nothing is wanted any more. */
+static void test_gone_before(void **state)
+{
+	struct end e;
+
+	(void)state;
+	begin(&e, TCP);
+	stop_reading(&e);
+	fill_socket(&e);
+	e.s.ops = &fake_ops;
+	memset(&fake, 0, sizeof fake);
+	e.s.tls_read_wants_write = 1;
+	stream_want(&e.s, true, false);
+	assert_int_equal(e.s.armed, EV_WRITE);
+	shutdown(e.peer, SHUT_WR);
+	assert_quiet();
+	assert_string_equal(told(&e), "");
+	stream_want(&e.s, false, false);
+	assert_string_equal(told(&e), "");
+	turns(1);
+	assert_string_equal(told(&e), "H");
+	assert_quiet();
+	end(&e);
+}
+
+/* Another process has the descriptor as well: its events are none of ours after the close. */
+static void test_descriptor_lives_on(void **state)
+{
+	struct end e;
+	int copy;
+
+	(void)state;
+	for (int watch = 0; watch < 2; watch++) {
+		begin(&e, TCP);
+		copy = dup(e.s.fd);
+		if (watch)
+			stop_reading(&e);
+		else
+			stream_want(&e.s, true, false);
+		turns(1);
+		stream_close(&e.s);
+		turns(1);
+		peer_closes(&e, false);
+		turns(1);
+		assert_int_equal(loop.callbacks, 0);
+		assert_quiet();
+		assert_string_equal(told(&e), "");
+		end(&e);
+		close(copy);
+	}
 }
 
 static void begin_handshake(struct end *e, int result)
@@ -1132,6 +1192,7 @@ static void test_pending(void **state)
 	assert_string_equal(told(&e), "");
 	assert_true(stream_has_unread(&e.s));
 	stream_want(&e.s, true, false);
+	stream_want(&e.s, true, true);
 	for (int i = 0; i < 3; i++) { /* for as long as they are there */
 		loop_poll(&dry, true);
 		assert_string_equal(told(&e), "R");
@@ -1374,6 +1435,8 @@ int main(void)
 		TEST(test_reconnect_in_callback),
 		TEST(test_tls_wants),
 		TEST(test_tls_crossed),
+		TEST(test_gone_before),
+		TEST(test_descriptor_lives_on),
 		TEST(test_handshake),
 		TEST(test_ready_once_a_turn),
 		TEST(test_pending),

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/timer.h"
 #include "config.h"
+#include "conn/client.h"
 #include "conn/conn.h"
 #include "pool/pool.h"
 #include "pool/registry.h"
@@ -77,6 +78,11 @@ bool show_slot_is_used(const struct slot *s)
 	const struct pool *p = s->pool;
 
 	return p != NULL && p->check && clock_us() - s->since_us > p->check_delay_us;
+}
+
+bool show_is_logged_in(const struct client *cl)
+{
+	return cl->c.state != CS_STARTUP && cl->c.state != CS_HANDSHAKE && cl->c.state != CS_AUTH;
 }
 
 const char *show_version_text(void)

@@ -49,11 +49,6 @@ static const char *server_state(const struct server *s, bool socket)
 	return server_state_text[s->c.state];
 }
 
-static bool is_logged_in(const struct client *cl)
-{
-	return cl->c.state != CS_STARTUP && cl->c.state != CS_HANDSHAKE && cl->c.state != CS_AUTH;
-}
-
 static bool is_active(const struct conn *c)
 {
 	const struct server *s = as_server(c);
@@ -296,7 +291,7 @@ static void rows_clients(const struct show *s)
 	struct conn *i;
 
 	TAILQ_FOREACH (i, &s->control->pooler->clients, all)
-		if (is_logged_in(conn_client(i)))
+		if (show_is_logged_in(conn_client(i)))
 			show_row(s, i);
 }
 

@@ -11,6 +11,7 @@
 #include "base/timer.h"
 #include "conf/authfile.h"
 #include "conf/config.h"
+#include "conn/client.h"
 #include "conn/conn.h"
 #include "conn/server.h"
 #include "net/buf.h"
@@ -568,6 +569,17 @@ static const struct column list_columns[] = {
 	{"items", COLUMN_INT4, get_list_items, 0},
 };
 
+static size_t count_logins(const struct pooler *p)
+{
+	struct conn *c;
+	size_t n = 0;
+
+	TAILQ_FOREACH (c, &p->clients, all)
+		if (!show_is_logged_in(conn_client(c)))
+			n++;
+	return n;
+}
+
 static void rows_lists(const struct show *s)
 {
 	const struct pooler *p = s->control->pooler;
@@ -583,7 +595,7 @@ static void rows_lists(const struct show *s)
 		{"peer_pools", 0},
 		{"free_clients", 0},
 		{"used_clients", p->n_clients},
-		{"login_clients", p->n_logins},
+		{"login_clients", count_logins(p)},
 		{"free_servers", 0},
 		{"used_servers", p->n_servers},
 		{"dns_names", names},

@@ -8,6 +8,7 @@
 
 #include "admin/show.h"
 
+struct client;
 struct control;
 struct database;
 struct slot;
@@ -29,6 +30,8 @@ const char *show_database_name(const struct database *d);
 const struct database **show_sorted_databases(const struct control *c, size_t *n);
 /* Has an idle server stood for so long that it is checked before it is used? */
 bool show_slot_is_used(const struct slot *s);
+/* Those that have not are among the sockets only. */
+bool show_is_logged_in(const struct client *cl);
 /* How many rows SHOW USERS has. */
 size_t show_count_users(const struct control *c);
 

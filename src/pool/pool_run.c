@@ -306,43 +306,41 @@ static void serve_idle(struct pool *p, int64_t now)
 
 /* ---- shared limits ---- */
 
-/* Of slot a and the longest idle one of p the longer idle. What an older ask of p is to have does not count. */
-static struct slot *longer_idle(struct slot *a, const struct pool *p, uint64_t number)
+/* Of slot a and the longest idle one of p the longer idle. */
+static struct slot *longer_idle(struct slot *a, const struct pool *p)
 {
 	struct slot *b = TAILQ_LAST(&p->slots[SLOT_IDLE], slot_list);
 
-	if (b == NULL || (has_idle_for_ask(p, clock_us()) && TAILQ_FIRST(&p->asks)->number < number))
-		return a;
-	return a == NULL || b->since_us < a->since_us ? b : a;
+	return b != NULL && (a == NULL || b->since_us < a->since_us) ? b : a;
 }
 
-static struct slot *victim_of_database(const struct pool *p, uint64_t number)
+static struct slot *victim_of_database(const struct pool *p)
 {
 	struct slot *s = NULL;
-	struct pool *q;
+	const struct pool *q;
 
 	TAILQ_FOREACH (q, &p->db->pools, of_db)
 		if (q != p)
-			s = longer_idle(s, q, number);
+			s = longer_idle(s, q);
 	return s;
 }
 
-static struct slot *victim_of_user(const struct pool *p, uint64_t number)
+static struct slot *victim_of_user(const struct pool *p)
 {
 	struct slot *s = NULL;
-	struct pool *q;
+	const struct pool *q;
 
 	TAILQ_FOREACH (q, &p->user->pools, of_user)
 		if (q != p)
-			s = longer_idle(s, q, number);
+			s = longer_idle(s, q);
 	return s;
 }
 
 /*
- * Is there room for a connection of p within the limits it shares, for an ask of this number? Idle slots of other pools
- * make room if they must, but for those that an older ask has a right to. Nothing is closed in vain.
+ * Is there room for one more connection of p within the limits it shares? Idle slots of other pools make room if they
+ * must: those that an older ask has a right to are not idle any more, since it had its turn. Nothing is closed in vain.
  */
-static bool make_room(struct pool *p, uint64_t number)
+static bool make_room(struct pool *p)
 {
 	const struct registry *r = p->db->registry;
 
@@ -350,8 +348,8 @@ static bool make_room(struct pool *p, uint64_t number)
 		bool db = !pool_limit_room(r, LIMIT_DB_SERVERS, p->db);
 		bool user = !pool_limit_room(r, LIMIT_USER_SERVERS, p->user);
 		/* Where an older ask starves in this round there is nothing to be had. */
-		struct slot *of_db = db && !p->db->starved ? victim_of_database(p, number) : NULL;
-		struct slot *of_user = user && !p->user->starved ? victim_of_user(p, number) : NULL;
+		struct slot *of_db = db && !p->db->starved ? victim_of_database(p) : NULL;
+		struct slot *of_user = user && !p->user->starved ? victim_of_user(p) : NULL;
 
 		if ((db && of_db == NULL) || (user && of_user == NULL)) {
 			p->db->starved = p->db->starved || (db && of_db == NULL);
@@ -370,17 +368,11 @@ static bool make_room(struct pool *p, uint64_t number)
 /* One grant, test or launch. False when there is none. */
 static bool step(struct pool *p, int64_t now)
 {
-	uint64_t number;
-
 	if (has_idle_for_ask(p, now)) {
 		serve_idle(p, now);
 		return true;
 	}
-	number = launch_number(p, now);
-	if (number == no_number || !make_room(p, number))
-		return false;
-	/* Closing may have changed the case, though no up-call of ours does. */
-	if (launch_number(p, now) == no_number)
+	if (launch_number(p, now) == no_number || !make_room(p))
 		return false;
 	launch(p, now);
 	return true;
@@ -519,7 +511,7 @@ static void arm(struct pool *p, int64_t now)
 		sooner(&at, p->stalled_us, now);
 	}
 	if (p->waiting > 0) {
-		if (p->servers < pool_size_max(p))
+		if (p->servers >= p->size && p->servers < pool_size_max(p))
 			sooner(&at, TAILQ_FIRST(&p->asks)->since_us + p->reserve_timeout_us, now);
 		sooner(&at, tests_end_at(p, now), now);
 	}

@@ -473,6 +473,36 @@ static void test_limits(void **state)
 	rig_free(g);
 }
 
+/* Who gives back what is none of a pool's wakes the asks that wait for it. */
+static void test_limit_wakes(void **state)
+{
+	static const struct {
+		const char *text;
+		enum limit_kind kind;
+	} rows[] = {
+		{"[pgbouncer]\nauth_type=trust\nmax_db_connections=1\n[databases]\na =\n", LIMIT_DB_SERVERS},
+		{"[pgbouncer]\nauth_type=trust\nmax_user_connections=1\n[databases]\na =\n", LIMIT_USER_SERVERS},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ROWS(rows); i++) {
+		struct rig *g = rig_new(rows[i].text);
+		struct database *d = registry_database(&g->r, "a");
+		struct user *u = registry_user(&g->r, "u");
+		void *key = rows[i].kind == LIMIT_DB_SERVERS ? (void *)d : (void *)u;
+
+		pool_limit_force(&g->r, rows[i].kind, key);
+		pool_enter(pool_get(&g->r, d, u), &g->client);
+		assert_null(pool_ask(&g->client, ASK_SERVER));
+		pools_run(&g->r);
+		assert_false(pools_are_due(&g->r));
+		pool_limit_give(&g->r, rows[i].kind, key);
+		assert_true(pools_are_due(&g->r));
+		pool_leave(&g->client);
+		rig_free(g);
+	}
+}
+
 static void test_stats(void **state)
 {
 	struct rig *g = rig_new(HEAD "a =\n");
@@ -499,6 +529,7 @@ int main(void)
 		cmocka_unit_test(test_changes),
 		cmocka_unit_test(test_gone),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_limit_wakes),
 		cmocka_unit_test(test_stats),
 	};
 

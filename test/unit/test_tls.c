@@ -67,6 +67,7 @@ static void *count_realloc(void *old, size_t n, const char *f, int l)
 
 static char *folder;
 static struct loop loop;
+static unsigned open_ends;
 
 enum { DATA = 1 << 20 };
 
@@ -156,11 +157,13 @@ static void end_open(struct end *e, int fd)
 {
 	*e = (struct end){.in = malloc(DATA)};
 	stream_init(&e->s, &loop, fd, on_stream, e);
+	open_ends++;
 }
 
 static void end_close(struct end *e)
 {
 	stream_close(&e->s);
+	open_ends--;
 	free(e->in);
 	e->in = NULL;
 }
@@ -360,6 +363,7 @@ static void test_verification(void **state)
 		/* the connecting side's modes */
 		{TLS_REQUIRE, "server", NULL, TLS_PREFER, NULL, NULL, "other.example", NULL, NULL, false, NULL},
 		{TLS_REQUIRE, "server", NULL, TLS_REQUIRE, NULL, "ca2.crt", "db.example", NULL, NULL, false, NULL},
+		{TLS_REQUIRE, "server", NULL, TLS_REQUIRE, NULL, "ca.crt", "db.example", NULL, NULL, false, NULL},
 		{TLS_REQUIRE, "server", NULL, TLS_VERIFY_CA, NULL, "ca.crt", "other.example", NULL, NULL, false, NULL},
 		{TLS_REQUIRE, "server", NULL, TLS_VERIFY_CA, NULL, "ca2.crt", "db.example",
 			"certificate verify failed: unable to get local issuer certificate", "alert unknown ca", false,
@@ -372,7 +376,7 @@ static void test_verification(void **state)
 			NULL},
 		{TLS_REQUIRE, "server", NULL, TLS_VERIFY_FULL, NULL, "ca.crt", "a.b.pool.example",
 			"certificate verify failed: hostname mismatch", "alert bad certificate", false, NULL},
-		{TLS_REQUIRE, "server", NULL, TLS_VERIFY_FULL, NULL, "ca.crt", "part1.example",
+		{TLS_REQUIRE, "server", NULL, TLS_VERIFY_FULL, NULL, "ca.crt", "part1.x.example",
 			"certificate verify failed: hostname mismatch", "alert bad certificate", false, NULL},
 		{TLS_REQUIRE, "server", NULL, TLS_VERIFY_FULL, NULL, "ca.crt", "127.0.0.1", NULL, NULL, false, NULL},
 		{TLS_REQUIRE, "server", NULL, TLS_VERIFY_FULL, NULL, "ca.crt", "::1", NULL, NULL, false, NULL},
@@ -483,7 +487,8 @@ static void test_protocols(void **state)
 		{{.protocols = "tlsv1.1", .ciphers = "ALL:@SECLEVEL=0"}, {.protocols = "secure"}, false},
 		{{.protocols = "tlsv1.1", .ciphers = "ALL:@SECLEVEL=0"},
 			{.protocols = "all", .ciphers = "ALL:@SECLEVEL=0"}, true},
-		{{.protocols = "tlsv1.0,tlsv1.2"}, {.protocols = "tlsv1.1", .ciphers = "ALL:@SECLEVEL=0"}, false},
+		{{.protocols = "tlsv1.0,tlsv1.2", .ciphers = "ALL:@SECLEVEL=0"},
+			{.protocols = "tlsv1.1", .ciphers = "ALL:@SECLEVEL=0"}, false},
 		{{.ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256"}, {.protocols = "tlsv1.2", .ciphers = "AES256"}, false},
 		{{.ciphers13 = "TLS_AES_128_GCM_SHA256"}, {.protocols = "tlsv1.3"}, true},
 		{{.ciphers13 = "TLS_AES_128_GCM_SHA256"},
@@ -1040,13 +1045,16 @@ static void test_record_in_parts(void **state)
 	assert_int_equal(e.readable, 0);
 	assert_true(TAILQ_EMPTY(&loop.ready));
 	pump(theirs[1], ours[1], 0);
+	run(2);
+	assert_int_equal(e.in_len, 10);
 	/* Together with close_notify: the bytes first, then the end, which no event tells. */
+	assert_int_equal(SSL_write(r.ssl, "again", 5), 5);
 	SSL_shutdown(r.ssl);
 	pump(theirs[1], ours[1], 0);
 	e.one_at_once = true;
 	run(5);
-	assert_int_equal(e.in_len, 10);
-	assert_memory_equal(e.in, "helloworld", 10);
+	assert_int_equal(e.in_len, 15);
+	assert_memory_equal(e.in, "helloworldagain", 15);
 	assert_int_equal(e.last, STREAM_EOF);
 	end_close(&e);
 	raw_close(&r);
@@ -1315,6 +1323,21 @@ static bool resumes(struct tls_ctx *c, SSL_CTX *server, const char *host, const 
 	return reused;
 }
 
+/* A connection of ours that nobody answers. */
+static void fails(struct tls_ctx *c, const char *host, const char *key)
+{
+	struct end e;
+	int fd[2];
+
+	make_pair(fd, 0);
+	end_open(&e, fd[0]);
+	assert_true(tls_connect(&e.s, c, host, false, key));
+	close(fd[1]);
+	run(3);
+	assert_int_equal(e.failed, 1);
+	end_close(&e);
+}
+
 static void test_resume_connecting(void **state)
 {
 	static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
@@ -1348,6 +1371,10 @@ static void test_resume_connecting(void **state)
 		}
 		assert_false(resumes(c, server, "db.example", "db.example:5433"));
 		assert_true(resumes(c, server, "db.example", "k63"));
+		/* after a failure the session is not tried again */
+		assert_true(resumes(c, server, "db.example", "k62"));
+		fails(c, "db.example", "k62");
+		assert_false(resumes(c, server, "db.example", "k62"));
 		tls_ctx_unref(&c);
 		tls_ctx_unref(&other);
 		SSL_CTX_free(server);
@@ -1414,6 +1441,47 @@ static void test_resume_accepting(void **state)
 	SSL_SESSION_free(newest);
 	newest = NULL;
 	SSL_CTX_free(client);
+	tls_ctx_unref(&c);
+}
+
+/* Nothing of a session is kept on our side: without a ticket none is resumed. */
+static void test_no_session_cache(void **state)
+{
+	struct tls_ctx *c = acceptor(TLS_REQUIRE, "server", NULL);
+	SSL_CTX *client = raw_context(false, NULL);
+	bool verified;
+
+	(void)state;
+	SSL_CTX_set_max_proto_version(client, TLS1_2_VERSION);
+	SSL_CTX_set_options(client, SSL_OP_NO_TICKET);
+	SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(client, keep_session);
+	for (int i = 0; i < 2; i++)
+		assert_false(client_resumes(c, client, &verified));
+	SSL_SESSION_free(newest);
+	newest = NULL;
+	SSL_CTX_free(client);
+	tls_ctx_unref(&c);
+}
+
+/* A client that has several certificates is told whose are looked at. */
+static void test_names_of_authorities(void **state)
+{
+	struct tls_ctx *c = acceptor(TLS_PREFER, "server", "ca.crt");
+	const STACK_OF(X509_NAME) * names;
+	struct end e;
+	struct raw r;
+	char text[64];
+
+	(void)state;
+	raw_client(&r, &e, c, false, raw_context(false, NULL));
+	handshake(&r);
+	names = SSL_get0_peer_CA_list(r.ssl);
+	assert_int_equal(sk_X509_NAME_num(names), 1);
+	X509_NAME_get_text_by_NID(sk_X509_NAME_value(names, 0), NID_commonName, text, sizeof text);
+	assert_string_equal(text, "ca");
+	end_close(&e);
+	raw_close(&r);
 	tls_ctx_unref(&c);
 }
 
@@ -1511,13 +1579,12 @@ static int setup(void **state)
 
 	(void)state;
 	folder = certs_folder();
-	loop_init(&loop, true);
 	certs_make(folder, &(struct cert){.name = "ca", .cn = "ca"});
 	certs_make(folder, &(struct cert){.name = "ca2", .cn = "ca2"});
 	certs_make(folder, &(struct cert){.name = "server",
 				   .cn = "cn.example",
 				   .issuer = "ca",
-				   .san = "DNS:db.example,DNS:*.pool.example,DNS:part*.example,IP:127.0.0.1,IP:::1"});
+				   .san = "DNS:db.example,DNS:*.pool.example,DNS:part*.x.example,IP:127.0.0.1,IP:::1"});
 	certs_make(folder, &(struct cert){.name = "cnonly", .cn = "cn.example", .issuer = "ca"});
 	certs_make(folder, &(struct cert){.name = "self", .cn = "db.example"});
 	certs_make(folder, &(struct cert){.name = "alice", .cn = "alice", .issuer = "ca"});
@@ -1536,42 +1603,62 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	loop_free(&loop);
 	certs_remove(folder);
 	return 0;
 }
 
+/* A loop for each, so that what a failed test leaves behind does not hang the others. */
+static int setup_loop(void **state)
+{
+	(void)state;
+	open_ends = 0;
+	loop_init(&loop, true);
+	return 0;
+}
+
+static int teardown_loop(void **state)
+{
+	(void)state;
+	if (open_ends == 0)
+		loop_free(&loop);
+	return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_loop, teardown_loop)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_verification),
-		cmocka_unit_test(test_describe),
-		cmocka_unit_test(test_protocols),
-		cmocka_unit_test(test_channel_binding),
-		cmocka_unit_test(test_sni),
-		cmocka_unit_test(test_impossible_name),
-		cmocka_unit_test(test_bytes_in_the_clear),
-		cmocka_unit_test(test_not_tls_at_all),
-		cmocka_unit_test(test_reset_in_handshake),
-		cmocka_unit_test(test_cut_handshake),
-		cmocka_unit_test(test_alpn_accepting),
-		cmocka_unit_test(test_alpn_connecting),
-		cmocka_unit_test(test_sizes_and_pieces),
-		cmocka_unit_test(test_nothing_to_write),
-		cmocka_unit_test(test_blocked_write),
-		cmocka_unit_test(test_read_while_write_blocked),
-		cmocka_unit_test(test_pending),
-		cmocka_unit_test(test_record_in_parts),
-		cmocka_unit_test(test_write_wants_read),
-		cmocka_unit_test(test_handshake_wants_write),
-		cmocka_unit_test(test_key_update),
-		cmocka_unit_test(test_no_renegotiation),
-		cmocka_unit_test(test_close_notify),
-		cmocka_unit_test(test_ends),
-		cmocka_unit_test(test_resume_connecting),
-		cmocka_unit_test(test_resume_accepting),
-		cmocka_unit_test(test_reload),
-		cmocka_unit_test(test_idle_client_is_small),
+		TEST(test_verification),
+		TEST(test_describe),
+		TEST(test_protocols),
+		TEST(test_channel_binding),
+		TEST(test_sni),
+		TEST(test_impossible_name),
+		TEST(test_bytes_in_the_clear),
+		TEST(test_not_tls_at_all),
+		TEST(test_reset_in_handshake),
+		TEST(test_cut_handshake),
+		TEST(test_alpn_accepting),
+		TEST(test_alpn_connecting),
+		TEST(test_sizes_and_pieces),
+		TEST(test_nothing_to_write),
+		TEST(test_blocked_write),
+		TEST(test_read_while_write_blocked),
+		TEST(test_pending),
+		TEST(test_record_in_parts),
+		TEST(test_write_wants_read),
+		TEST(test_handshake_wants_write),
+		TEST(test_key_update),
+		TEST(test_no_renegotiation),
+		TEST(test_close_notify),
+		TEST(test_ends),
+		TEST(test_resume_connecting),
+		TEST(test_resume_accepting),
+		TEST(test_no_session_cache),
+		TEST(test_names_of_authorities),
+		TEST(test_reload),
+		TEST(test_idle_client_is_small),
 	};
 
 	/* The bare peers write to sockets that are closed; ours must not need this. */

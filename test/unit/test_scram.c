@@ -326,14 +326,15 @@ static void test_cached_keys(void **state)
 		scram_client_free(&c);
 	}
 	assert_int_equal(mem_usage_get(MEM_USER).objects, 8);
-	/* Keys of another password are not used: the proof is the right one. */
-	for (int i = 0; i < 2; i++) {
+	/* Keys of another password or iteration count are not used: the proof is the right one. */
+	for (int i = 0; i < 3; i++) {
 		struct scram_client *c = scram_client_new(i == 0 ? "other" : "pencil", &cache, &unbound);
+		const char *message = i == 1 ? "r=" NONCE ",s=" SALT ",i=10" : SERVER_FIRST;
 
 		scram_client_fix_nonce(c, "user", CLIENT_NONCE);
 		assert_int_equal(scram_client_start(c, offer, sizeof offer, &mechanism, &out, &len), SCRAM_OK);
-		assert_int_equal(scram_client_next(c, SERVER_FIRST, strlen(SERVER_FIRST), &out, &len), SCRAM_OK);
-		if (i == 1)
+		assert_int_equal(scram_client_next(c, message, strlen(message), &out, &len), SCRAM_OK);
+		if (i == 2)
 			expect_text(out, len, CLIENT_FINAL);
 		else
 			assert_memory_not_equal(out, CLIENT_FINAL, strlen(CLIENT_FINAL));

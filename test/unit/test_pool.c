@@ -697,7 +697,7 @@ static const struct script scripts[] = {
 		"[users]\nu = pool_size=9\n[databases]\na = host=h min_pool_size=3\n[pgbouncer]\nauth_type=trust\nserver_idle_timeout=60\n",
 		NULL,
 		{"c1@a/u | L1", "s1+ | L2 L3", "s2+ s3+ |", "t200 |", "s1x | L4", "s4+ |", "~c1 | X2i X3i",
-			"t60.1 | X4i", "c1@a/u | L5"}},
+			"t60.1 | X4i", "c1@a/u | L5 L6 L7"}},
 	{"min_pool_size of a forced user", DB "min_pool_size=2\nserver_idle_timeout=60\n", NULL,
 		{"s1+ | L2", "s2+ |", "t500 |", "s1! |", "t15.1 | L3", "s3+ |", "c1@f/joe c1? | c1=3"}},
 	{"max_db_connections: the oldest first, whatever its pool", DB "max_db_connections=2\n", NULL,

@@ -103,8 +103,10 @@ const struct config_database *config_database_find(const struct config *c, const
 const struct config_user *config_user_find(const struct config *c, const char *name);
 /* NULL when auth_file has no such user. */
 const struct auth_entry *config_auth_find(const struct config *c, const char *user);
-/* Is name a word of the comma-separated list (admin_users, stats_users, ignore_startup_parameters)? */
+/* Is name a word of the comma-separated list (admin_users, stats_users)? */
 bool config_list_has(const char *list, const char *name);
+/* The same of server parameters, whose names have no case (ignore_startup_parameters, track_extra_parameters). */
+bool config_list_has_parameter(const char *list, const char *name);
 
 /* Would a server connection made for a be wrong for b (other host, dbname, user, connect_query, ...)? */
 bool config_database_differs(const struct config_database *a, const struct config_database *b);

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -404,7 +405,7 @@ const struct auth_entry *config_auth_find(const struct config *c, const char *us
 	return auth_file_find(c->auth, user);
 }
 
-bool config_list_has(const char *list, const char *name)
+static bool list_has(const char *list, const char *name, int (*compare)(const char *, const char *, size_t))
 {
 	static const char space[] = " \t\r\n\f\v";
 	size_t len = strlen(name);
@@ -416,13 +417,23 @@ bool config_list_has(const char *list, const char *name)
 		n = strcspn(list, ",");
 		while (n > 0 && strchr(space, list[n - 1]) != NULL)
 			n--;
-		if (n > 0 && n == len && memcmp(list, name, n) == 0)
+		if (n > 0 && n == len && compare(list, name, n) == 0)
 			return true;
 		list += strcspn(list, ",");
 		if (*list == '\0')
 			return false;
 		list++;
 	}
+}
+
+bool config_list_has(const char *list, const char *name)
+{
+	return list_has(list, name, strncmp);
+}
+
+bool config_list_has_parameter(const char *list, const char *name)
+{
+	return list_has(list, name, strncasecmp);
 }
 
 static bool text_differs(const char *a, const char *b)

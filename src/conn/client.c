@@ -384,6 +384,8 @@ static void client_resumed(struct conn *c)
 	struct client *cl = conn_client(c);
 	char text[400];
 
+	if (c->state == CS_GREETING && !cl->ask.queued && !cl->refused)
+		client_login_welcome(cl);
 	if (!cl->refused)
 		return;
 	snprintf(text, sizeof(text), "server login has been failing, cached error: %s (server_login_retry)",
@@ -445,13 +447,12 @@ void client_granted(struct client *cl, struct conn *server)
 	relay_resume(&cl->c);
 }
 
+/* The pool is in the middle of its rounds: what may close the client is done when they are over. */
 void client_greeted(struct client *cl)
 {
-	client_login_welcome(cl);
 	relay_resume(&cl->c);
 }
 
-/* The pool is in the middle of its rounds: the client is closed when they are over. */
 void client_ask_failed(struct client *cl)
 {
 	cl->refused = true;

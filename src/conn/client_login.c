@@ -151,9 +151,9 @@ static bool login_is_tracked(const struct client *cl, const char *name)
 	for (size_t i = 0; i < sizeof(always) / sizeof(*always); i++)
 		if (!strcasecmp(always[i], name))
 			return true;
-	if (config_list_has(client_settings(cl)->track_extra_parameters, name))
+	if (config_list_has_parameter(client_settings(cl)->track_extra_parameters, name))
 		return true;
-	return cl->db && cl->db->greeting && vars_get(cl->db->greeting, name) && var_kind(name) != VAR_FIXED;
+	return vars_get(cl->db->greeting, name) && var_kind(name) != VAR_FIXED;
 }
 
 static bool login_set_param(const char *name, const char *value, void *arg)
@@ -165,7 +165,7 @@ static bool login_set_param(const char *name, const char *value, void *arg)
 		vars_put(&p->cl->startup, name, value);
 		return true;
 	}
-	if (!strcasecmp(name, "extra_float_digits") || config_list_has(set->ignore_startup_parameters, name))
+	if (!strcasecmp(name, "extra_float_digits") || config_list_has_parameter(set->ignore_startup_parameters, name))
 		return true;
 	snprintf(p->bad, sizeof(p->bad), "%s", name);
 	return false;
@@ -215,10 +215,15 @@ static void login_add_host(struct client *cl)
 	vars_put(&cl->startup, "application_name", text);
 }
 
+/* Its parameters are looked at only now: which of them can be had is known from a server's login. */
 void client_login_welcome(struct client *cl)
 {
 	struct buf *out = relay_out(&cl->c);
 
+	if (!login_take_params(cl))
+		return;
+	login_add_host(cl);
+	cl->own = vars_ref(cl->startup);
 	cl->told = vars_overlay(cl->db->greeting, cl->own);
 	msgw_auth_ok(out);
 	for (size_t i = 0; i < vars_count(cl->told); i++)
@@ -297,10 +302,8 @@ static void login_enter(struct client *cl)
 	cl->user = registry_user(&p->registry, cl->login->user);
 	user_hold(cl->user);
 	cl->startup = vars_empty(p->registry.vars);
-	if (!login_take_places(cl) || !login_take_params(cl))
+	if (!login_take_places(cl))
 		return;
-	login_add_host(cl);
-	cl->own = vars_ref(cl->startup);
 	pool_user = cl->db->conf->user ? registry_user(&p->registry, cl->db->conf->user) : cl->user;
 	pool_enter(pool_get(&p->registry, cl->db, pool_user), &cl->ask);
 	cl->c.stats = &cl->db->stats.now;

@@ -133,7 +133,10 @@ static char *take_quoted(const char **p)
 	return word;
 }
 
-/* The next word, up to one of the characters of stop; NULL when there is none. In double or (strings) single quotes too. */
+/*
+ * The next word, up to one of the characters of stop, or whatever stands between quotes of this kind; NULL when there is
+ * none. Comments begin only where a word could, so that no name needs quotes that needs none with PgBouncer.
+ */
 static char *take_word(const char **p, const char *stop, char quote)
 {
 	const char *from = skip_blanks(*p);

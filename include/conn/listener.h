@@ -15,6 +15,8 @@ struct pooler;
  * descriptors that systemd hands over (n_inherited from descriptor 3 on). false and entries in errs when one cannot be opened.
  */
 bool listener_open_all(struct pooler *p, int n_inherited, struct errs *errs) __attribute__((warn_unused_result));
+/* The configuration has changed: the TCP settings of clients that come from now on. */
+void listener_configure(struct pooler *p);
 /* Closes the TCP ones (shutdown), or all (removing socket files). */
 void listener_close_tcp(struct pooler *p);
 void listener_close_all(struct pooler *p);

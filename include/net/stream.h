@@ -104,6 +104,8 @@ struct stream_tuning {
 	int keepalive, keepcnt, keepidle_s, keepintvl_s, user_timeout_ms, socket_buffer;
 };
 void stream_tune(struct stream *s, const struct stream_tuning *t);
+/* The same, and TCP_NODELAY, for a listening socket: those that it accepts inherit them. */
+void stream_tune_socket(int fd, const struct stream_tuning *t);
 
 /* What the owner wants to be told of. */
 void stream_want(struct stream *s, bool read, bool write);

@@ -4,15 +4,16 @@
  */
 #include "auth/secret.h"
 
+#include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <openssl/rand.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "auth/base64.h"
 #include "auth/saslprep.h"
@@ -220,8 +221,16 @@ bool secret_check_password(const char *secret, const char *user, const char *pas
 
 void secret_random(void *p, size_t n)
 {
-	if (RAND_bytes(p, (int)n) == 1)
-		return;
-	log_msg(LL_FATAL, "OpenSSL has no random numbers");
-	exit(1);
+	uint8_t *at = p;
+
+	while (n) {
+		ssize_t got = getrandom(at, n, 0);
+
+		if (got < 0 && errno != EINTR) {
+			log_msg(LL_FATAL, "the system has no random numbers: %s", strerror(errno));
+			exit(1);
+		}
+		at += got > 0 ? got : 0;
+		n -= got > 0 ? (size_t)got : 0;
+	}
 }

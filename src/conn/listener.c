@@ -54,7 +54,8 @@ static void listener_go_on(struct timer *t, void *ctx)
 		event_add(&l->ev, NULL);
 }
 
-static void listener_tune(const struct pooler *p, struct client *cl)
+/* Accepted sockets inherit what is set here. */
+static void listener_tune(const struct pooler *p, int fd)
 {
 	const struct settings *s = &p->registry.config->set;
 	struct stream_tuning t = {
@@ -66,7 +67,15 @@ static void listener_tune(const struct pooler *p, struct client *cl)
 		.socket_buffer = (int)s->tcp_socket_buffer,
 	};
 
-	stream_tune(&cl->c.stream, &t);
+	stream_tune_socket(fd, &t);
+}
+
+void listener_configure(struct pooler *p)
+{
+	struct listener *l;
+
+	TAILQ_FOREACH (l, &p->listeners, link)
+		listener_tune(p, l->fd);
 }
 
 static struct addr listener_peer(const struct listener *l, int fd, const struct sockaddr_storage *ss, socklen_t len)
@@ -96,6 +105,7 @@ static void listener_accept(evutil_socket_t fd, short what, void *arg)
 	struct pooler *p = l->pooler;
 
 	(void)what;
+	loop_callback(&p->loop);
 	for (int i = 0; i < ACCEPT_BATCH; i++) {
 		struct sockaddr_storage ss;
 		struct addr remote;
@@ -110,7 +120,7 @@ static void listener_accept(evutil_socket_t fd, short what, void *arg)
 		if (new < 0)
 			return;
 		remote = listener_peer(l, new, &ss, len);
-		listener_tune(p, client_new(p, new, &remote));
+		client_new(p, new, &remote);
 	}
 }
 
@@ -125,6 +135,7 @@ static void listener_add(struct pooler *p, int fd, const struct addr *a, const c
 	l->fd = fd;
 	l->addr = *a;
 	l->path = path ? xstrdup(MEM_MISC, path) : NULL;
+	listener_tune(p, fd);
 	event_assign(&l->ev, p->loop.base, fd, EV_READ | EV_PERSIST, listener_accept, l);
 	event_add(&l->ev, NULL);
 	p->accept_again.fire = listener_go_on;

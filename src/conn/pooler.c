@@ -203,6 +203,7 @@ bool pooler_configure(struct pooler *p, struct config *c, struct errs *errs)
 	p->client_tls = client_tls;
 	p->server_tls = server_tls;
 	registry_configure(&p->registry, c);
+	listener_configure(p);
 	TAILQ_FOREACH (conn, &p->clients, all)
 		if (conn_client(conn)->db)
 			client_configure(conn_client(conn));

@@ -309,7 +309,6 @@ void stream_init(struct stream *s, struct loop *l, int fd, stream_cb *cb, void *
 {
 	stream_init_ops(s, l, &socket_ops, NULL, cb, arg);
 	s->fd = fd;
-	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
 static bool begin_connect(struct stream *s, struct loop *l, const struct sockaddr *sa, socklen_t len, stream_cb *cb,
@@ -367,24 +366,30 @@ bool stream_connect_unix(struct stream *s, struct loop *l, const char *path, str
 
 void stream_tune(struct stream *s, const struct stream_tuning *t)
 {
+	stream_tune_socket(s->fd, t);
+}
+
+void stream_tune_socket(int fd, const struct stream_tuning *t)
+{
 	int domain = AF_UNIX;
 	socklen_t len = sizeof domain;
 
-	if (s->fd < 0 || getsockopt(s->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 || domain == AF_UNIX)
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 || domain == AF_UNIX)
 		return;
+	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (t->keepalive)
-		set_option(s->fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+		set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 	if (t->keepalive && t->keepcnt > 0)
-		set_option(s->fd, IPPROTO_TCP, TCP_KEEPCNT, t->keepcnt);
+		set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, t->keepcnt);
 	if (t->keepalive && t->keepidle_s > 0)
-		set_option(s->fd, IPPROTO_TCP, TCP_KEEPIDLE, t->keepidle_s);
+		set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, t->keepidle_s);
 	if (t->keepalive && t->keepintvl_s > 0)
-		set_option(s->fd, IPPROTO_TCP, TCP_KEEPINTVL, t->keepintvl_s);
+		set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, t->keepintvl_s);
 	if (t->user_timeout_ms > 0)
-		set_option(s->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, t->user_timeout_ms);
+		set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, t->user_timeout_ms);
 	if (t->socket_buffer > 0) {
-		set_option(s->fd, SOL_SOCKET, SO_SNDBUF, t->socket_buffer);
-		set_option(s->fd, SOL_SOCKET, SO_RCVBUF, t->socket_buffer);
+		set_option(fd, SOL_SOCKET, SO_SNDBUF, t->socket_buffer);
+		set_option(fd, SOL_SOCKET, SO_RCVBUF, t->socket_buffer);
 	}
 }
 

@@ -699,9 +699,9 @@ static void test_tune(void **state)
 
 	(void)state;
 	begin(&e, TCP);
-	assert_int_equal(option(&e, IPPROTO_TCP, TCP_NODELAY), 1);
 	before = option(&e, SOL_SOCKET, SO_SNDBUF);
 	stream_tune(&e.s, &none);
+	assert_int_equal(option(&e, IPPROTO_TCP, TCP_NODELAY), 1);
 	assert_int_equal(option(&e, SOL_SOCKET, SO_KEEPALIVE), 0);
 	assert_int_equal(option(&e, SOL_SOCKET, SO_SNDBUF), before);
 	stream_tune(&e.s, &all);

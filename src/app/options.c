@@ -42,9 +42,17 @@ static const char usage[] =
 	"\n"
 	"FILE is a configuration file as PgBouncer has it; see psbouncer(5).\n";
 
+static enum options_result failed(const char *text)
+{
+	fprintf(stderr, "psbouncer: %s\n", text);
+	return OPTIONS_BAD;
+}
+
+/* The command line is to blame. */
 static enum options_result bad(const char *text)
 {
-	fprintf(stderr, "psbouncer: %s\nTry 'psbouncer --help'.\n", text);
+	failed(text);
+	fputs("Try 'psbouncer --help'.\n", stderr);
 	return OPTIONS_BAD;
 }
 
@@ -102,7 +110,7 @@ static enum options_result print_table(const char *what)
 		tables[i].print(&out);
 		fwrite(buf_head(&out), 1, buf_len(&out), stdout);
 		buf_free(&out);
-		return fflush(stdout) == 0 ? OPTIONS_DONE : bad("cannot write to standard output");
+		return fflush(stdout) == 0 ? OPTIONS_DONE : failed("cannot write to standard output");
 	}
 	return bad("-x wants sample, manual, commands or states");
 }
@@ -196,17 +204,17 @@ static enum options_result make_secret(const char *user)
 	bool ok;
 
 	if (user[0] == '\0' || strlen(user) >= USER_MAX || strpbrk(user, "\r\n") != NULL)
-		return bad("a user name has 1 to 127 bytes in one line");
+		return failed("a user name has 1 to 127 bytes in one line");
 	why = read_password(user, password, sizeof password);
 	if (why == NULL && password[0] == '\0')
 		why = "an empty password cannot log in";
 	ok = why == NULL && secret_make_scram(password, SCRAM_ITERATIONS, secret);
 	mem_wipe(password, sizeof password);
 	if (!ok)
-		return bad(why != NULL ? why : "OpenSSL cannot make a SCRAM secret");
+		return failed(why != NULL ? why : "OpenSSL cannot make a SCRAM secret");
 	print_user(user);
 	printf(" \"%s\"\n", secret);
-	return fflush(stdout) == 0 ? OPTIONS_DONE : bad("cannot write to standard output");
+	return fflush(stdout) == 0 ? OPTIONS_DONE : failed("cannot write to standard output");
 }
 
 /* ---- the command line ---- */

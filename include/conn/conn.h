@@ -153,7 +153,8 @@ struct pooler {
 	void *connect_ctx;
 	uint64_t last_id;
 	enum shutdown shutdown;
-	uint8_t mock_key[32]; /* for logins of users who do not exist */
+	uint8_t mock_key[32];  /* for logins of users who do not exist */
+	char refused_name[28]; /* of a prepared statement that nobody has made, nor can guess: link_server_ops.refuse */
 	/* Statistics of the whole process. */
 	uint64_t closed_by[CLOSE_COUNT];
 };

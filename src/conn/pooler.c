@@ -4,7 +4,8 @@
  */
 #include "conn/pooler.h"
 
-#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "auth/secret.h"
@@ -95,6 +96,8 @@ static const struct pool_ops pooler_pool_ops = {
 
 void pooler_init(struct pooler *p, struct config *c, bool with_events)
 {
+	uint64_t nonce;
+
 	memset(p, 0, sizeof(*p));
 	loop_init(&p->loop, with_events);
 	TAILQ_INIT(&p->clients);
@@ -105,6 +108,8 @@ void pooler_init(struct pooler *p, struct config *c, bool with_events)
 	TAILQ_INIT(&p->closed);
 	TAILQ_INIT(&p->listeners);
 	secret_random(p->mock_key, sizeof(p->mock_key));
+	secret_random(&nonce, sizeof(nonce));
+	snprintf(p->refused_name, sizeof(p->refused_name), "psbouncer %016" PRIx64, nonce);
 	p->resolver = resolver_new(&p->loop, RESOLVE_TTL_US);
 	registry_init(&p->registry, &p->loop.timers, c, &pooler_pool_ops, p);
 }

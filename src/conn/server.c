@@ -20,9 +20,6 @@
 #include "proto/msgw.h"
 #include "proto/wire.h"
 
-/* The name of a statement that cannot exist: in transaction mode no name of a client reaches a server. */
-#define IMPOSSIBLE_NAME "psbouncer: refused"
-
 #define TO(name) (UINT32_C(1) << SS_##name)
 const char *const server_state_text[SS_COUNT] = {
 #define SERVER_STATE(name, text, reads, next) [SS_##name] = text,
@@ -518,7 +515,7 @@ static void server_refuse(struct conn *c, enum refusal why)
 {
 	struct server *s = conn_server(c);
 
-	msgw_describe(relay_out(c), 'S', IMPOSSIBLE_NAME);
+	msgw_describe(relay_out(c), 'S', c->pooler->refused_name);
 	ring_push(&s->ring, (struct request){.kind = REQ_DESCRIBE, .action = ACT_REFUSE, .why = (uint8_t)why});
 }
 

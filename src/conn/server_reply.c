@@ -73,7 +73,7 @@ static enum verdict server_on_end(struct server *s, enum request_kind kind)
 	struct request *q = ring_front(&s->ring);
 	enum verdict v;
 
-	if (!q || q->kind != kind)
+	if (!q || q->kind != kind || q->action == ACT_REFUSE)
 		return server_nonsense(s, "a reply that no request asked for");
 	v = server_pass(s, q);
 	ring_pop(&s->ring);
@@ -91,7 +91,7 @@ static enum verdict server_on_parameters(struct server *s)
 {
 	struct request *q = ring_front(&s->ring);
 
-	if (!q || q->kind != REQ_DESCRIBE)
+	if (!q || q->kind != REQ_DESCRIBE || q->action == ACT_REFUSE)
 		return server_nonsense(s, "a ParameterDescription that no request asked for");
 	return server_pass(s, q);
 }

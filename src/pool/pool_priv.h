@@ -1,5 +1,5 @@
 /*
- * pool_priv: what the life of a pool (pool.c) and its service (pool_run.c) share.
+ * pool_priv: what the life of a pool (pool.c) and its service (pool_run.c, pool_tidy.c) share.
  */
 #ifndef PSBOUNCER_POOL_POOL_PRIV_H
 #define PSBOUNCER_POOL_POOL_PRIV_H
@@ -23,6 +23,17 @@ void slot_take(struct slot *s);
 /* An idle slot that may be granted now, best one whose parameters are wanted. NULL: the first is not such. */
 struct slot *pool_pick(const struct pool *p, const struct vars *wanted);
 void ask_dequeue(struct ask *a);
+/* Through ops->close(). */
+void slot_close(struct slot *s, enum pool_close why);
+void slot_close_spent(struct slot *s);
+/* Closes what is to go. */
+void pool_tidy(struct pool *p, int64_t now);
+/* When the longest idle slot is to be closed because there are more than the pool should have; 0: there are not. */
+int64_t pool_surplus_at(struct pool *p, const struct slot *oldest, int64_t now);
+/* When it is to be closed for server_idle_timeout; 0: it is not. */
+int64_t pool_idle_end_at(const struct pool *p, const struct slot *oldest);
+/* How many connections min_pool_size wants the pool to have. */
+int64_t pool_least(const struct pool *p);
 
 /* Must it be closed when it is free? */
 static inline bool slot_is_spent(const struct slot *s)

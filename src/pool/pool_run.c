@@ -1,8 +1,8 @@
 /*
  * pool_run: the service of the pools that are marked, once a turn of the loop.
- * What is spent is closed, then asks are granted, slots tested, connections
- * opened, in the order of the asks' numbers where pools share a limit.
- * Called by the loop through pools_run() alone.
+ * What is spent is closed (pool_tidy.c), then asks are granted, slots tested,
+ * connections opened, in the order of the asks' numbers where pools share a
+ * limit. Called by the loop through pools_run() alone.
  *
  * Every up-call may change lists, so nothing is kept over one but the pools
  * themselves: none is freed while registry.busy.
@@ -15,148 +15,14 @@
 
 /* A pool that the service marks again is served again at once, but not forever. */
 enum { ROUNDS = 8 };
-/* At most one of so many slots is closed for its lifetime in a look, so that those of one age do not all go at once. */
-enum { LIFETIME_SHARE = 8 };
 
-static const int64_t lifetime_pause_us = USEC; /* between two such looks */
-static const int64_t surplus_us = 3 * USEC;    /* idle for so long, a slot beyond pool_size is closed */
-static const int64_t test_patience_us = USEC;  /* a test that takes longer is not waited for */
-static const int64_t stalled_pause_us = USEC;  /* after a launch that did nothing */
-static const uint64_t no_number = UINT64_MAX;  /* of no ask */
+static const int64_t test_patience_us = USEC; /* a test that takes longer is not waited for */
+static const int64_t stalled_pause_us = USEC; /* after a launch that did nothing */
+static const uint64_t no_number = UINT64_MAX; /* of no ask */
 
 static const struct pool_ops *ops_of(const struct pool *p)
 {
 	return p->db->registry->ops;
-}
-
-static void slot_close(struct slot *s, enum pool_close why)
-{
-	struct registry *r = s->pool->db->registry;
-
-	r->ops->close(s, why, r->ctx);
-	assert(s->pool == NULL); /* the contract of close */
-}
-
-/* ---- what goes ---- */
-
-void pool_close_idle(struct pool *p, enum pool_close why)
-{
-	struct slot *s;
-
-	while ((s = TAILQ_FIRST(&p->slots[SLOT_SETUP])) != NULL)
-		slot_close(s, why);
-	while ((s = TAILQ_FIRST(&p->slots[SLOT_IDLE])) != NULL)
-		slot_close(s, why);
-}
-
-/* Marks slots whose lifetime is over as expired, a few at a time, whatever they do now. */
-static void expire(struct pool *p, int64_t now)
-{
-	unsigned quota = p->servers / LIFETIME_SHARE + 1;
-	int64_t next = 0;
-	struct slot *s;
-
-	if (p->lifetime_us == 0 || p->lifetime_at == 0 || now < p->lifetime_at)
-		return;
-	for (int i = 0; i < SLOT_STATES; i++)
-		TAILQ_FOREACH_REVERSE (s, &p->slots[i], slot_list, link) { /* of the idle the longest idle first */
-			int64_t end = s->opened_us + p->lifetime_us;
-
-			if (slot_is_spent(s))
-				continue;
-			if (end <= now && quota > 0 && i != SLOT_SETUP) {
-				s->expired = true;
-				quota--;
-				continue;
-			}
-			if (end <= now)
-				end = now + lifetime_pause_us;
-			if (next == 0 || end < next)
-				next = end;
-		}
-	p->lifetime_at = next != 0 ? next : now + p->lifetime_us;
-}
-
-static void close_spent(struct pool *p)
-{
-	struct slot *s, *next;
-
-	for (s = TAILQ_FIRST(&p->slots[SLOT_SETUP]); s != NULL; s = next) {
-		next = TAILQ_NEXT(s, link);
-		if (slot_is_spent(s))
-			slot_close(s, POOL_CLOSE_RETIRED);
-	}
-	for (s = TAILQ_FIRST(&p->slots[SLOT_IDLE]); s != NULL; s = next) {
-		next = TAILQ_NEXT(s, link);
-		if (slot_is_spent(s))
-			slot_close(s, s->expired ? POOL_CLOSE_LIFETIME : POOL_CLOSE_RETIRED);
-	}
-}
-
-static bool is_shrinking(struct pool *p)
-{
-	const struct registry *r = p->db->registry;
-
-	if (p->shrink)
-		p->shrink =
-			pool_limit_over(r, LIMIT_DB_SERVERS, p->db) || pool_limit_over(r, LIMIT_USER_SERVERS, p->user);
-	return p->shrink;
-}
-
-/* When the longest idle slot is to be closed because there are more than the pool should have; 0: there are not. */
-static int64_t surplus_at(struct pool *p, const struct slot *oldest, int64_t now)
-{
-	if (p->size > 0 && p->servers > pool_size_max(p))
-		return now;
-	if (is_shrinking(p))
-		return now;
-	if (p->size > 0 && p->servers > p->size && p->waiting == 0)
-		return oldest->since_us + surplus_us;
-	return 0;
-}
-
-/* How many connections min_pool_size wants the pool to have. */
-static int64_t least(const struct pool *p)
-{
-	if (p->db->conf == NULL || (p->clients == 0 && p->user != p->db->forced))
-		return 0;
-	return p->size > 0 && p->min_size > p->size ? p->size : p->min_size;
-}
-
-static int64_t idle_end_at(const struct pool *p, const struct slot *oldest)
-{
-	return p->idle_timeout_us > 0 && p->servers > least(p) ? oldest->since_us + p->idle_timeout_us : 0;
-}
-
-static void close_unneeded(struct pool *p, int64_t now)
-{
-	struct slot *s;
-
-	while ((s = TAILQ_LAST(&p->slots[SLOT_IDLE], slot_list)) != NULL) {
-		int64_t surplus = surplus_at(p, s, now), idle = idle_end_at(p, s);
-
-		if (surplus != 0 && surplus <= now)
-			slot_close(s, POOL_CLOSE_SURPLUS);
-		else if (idle != 0 && idle <= now)
-			slot_close(s, POOL_CLOSE_IDLE);
-		else
-			return;
-	}
-}
-
-static void tidy(struct pool *p, int64_t now)
-{
-	if (p->db->conf == NULL || p->db->killed) {
-		pool_close_idle(p, POOL_CLOSE_KILLED);
-		return;
-	}
-	if (pool_is_paused(p)) {
-		pool_close_idle(p, POOL_CLOSE_PAUSED);
-		return;
-	}
-	expire(p, now);
-	close_spent(p);
-	close_unneeded(p, now);
 }
 
 /* ---- asks that need no slot ---- */
@@ -292,7 +158,7 @@ static void serve_idle(struct pool *p, int64_t now)
 	struct slot *s = TAILQ_FIRST(&p->slots[SLOT_IDLE]);
 
 	if (slot_is_spent(s)) {
-		slot_close(s, s->expired ? POOL_CLOSE_LIFETIME : POOL_CLOSE_RETIRED);
+		slot_close_spent(s);
 	} else if (slot_is_stale(p, s, now)) {
 		slot_move(s, SLOT_TESTED);
 		r->ops->test(s, r->ctx);
@@ -485,7 +351,7 @@ static void fill(struct pool *p, int64_t now)
 {
 	const struct registry *r = p->db->registry;
 
-	while (p->servers < least(p) && may_log_in(p, now) && pool_limit_room(r, LIMIT_DB_SERVERS, p->db) &&
+	while (p->servers < pool_least(p) && may_log_in(p, now) && pool_limit_room(r, LIMIT_DB_SERVERS, p->db) &&
 		pool_limit_room(r, LIMIT_USER_SERVERS, p->user))
 		launch(p, now);
 }
@@ -505,7 +371,7 @@ static void arm(struct pool *p, int64_t now)
 	const struct slot *s = TAILQ_LAST(&p->slots[SLOT_IDLE], slot_list);
 	int64_t at = 0;
 
-	if (p->waiting > 0 || !TAILQ_EMPTY(&p->greets) || p->servers < least(p)) {
+	if (p->waiting > 0 || !TAILQ_EMPTY(&p->greets) || p->servers < pool_least(p)) {
 		if (p->failure.at_us != 0)
 			sooner(&at, p->failure.at_us + p->login_retry_us, now);
 		sooner(&at, p->stalled_us, now);
@@ -518,12 +384,12 @@ static void arm(struct pool *p, int64_t now)
 	if (p->servers > 0 && p->idle_timeout_us > 0) {
 		sooner(&at, now + p->idle_timeout_us, now);
 		if (s != NULL)
-			sooner(&at, idle_end_at(p, s), now);
+			sooner(&at, pool_idle_end_at(p, s), now);
 	}
 	if (p->servers > 0 && p->lifetime_us > 0)
 		sooner(&at, p->lifetime_at, now);
 	if (s != NULL)
-		sooner(&at, surplus_at(p, s, now), now);
+		sooner(&at, pool_surplus_at(p, s, now), now);
 	timer_no_later(p->db->registry->timers, &p->timer, at);
 }
 
@@ -542,7 +408,7 @@ static void run_round(struct registry *r)
 		TAILQ_INSERT_TAIL(&turn, p, turn);
 	}
 	TAILQ_FOREACH (p, &turn, turn) {
-		tidy(p, now);
+		pool_tidy(p, now);
 		greet(p);
 		give_up(p, now);
 	}

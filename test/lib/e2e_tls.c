@@ -33,9 +33,10 @@ static void make_authority(const char *name, const char *cn)
 const char *tls_issue(const char *name, const char *cn, const char *san, int days, bool other_ca)
 {
 	const char *ca = other_ca ? "other-ca" : "ca";
-	char *ext = path_of(name, ".ext");
+	char *ext;
 
 	tls_dir();
+	ext = path_of(name, ".ext");
 	make_key(name);
 	e2e_write(ext, 0644, san ? e2e_text("subjectAltName=%s\n", san) : "basicConstraints=CA:FALSE\n");
 	e2e_command((const char *[]){"openssl", "req", "-new", "-subj", e2e_text("/CN=%s", cn), "-key", path_of(name, ".key"),

@@ -426,9 +426,8 @@ bool control_reload(struct control *c, struct errs *errs)
 	bool ok = false;
 
 	tell(c, CONTROL_RELOADING);
-	fresh = config_load(old->set.conffile[0] != '\0' ? old->set.conffile : c->path, errs);
+	fresh = config_reload(old, errs);
 	if (fresh != NULL) {
-		config_keep_fixed(old, fresh);
 		ok = apply(c, fresh, errs);
 		config_unref(&fresh);
 	}

@@ -139,7 +139,7 @@ const char *param_nearest(const char *name, unsigned scope)
 const char *param_nearest_with(const char *name, unsigned scope, const char *const *words, size_t n)
 {
 	size_t len = strlen(name);
-	struct nearest best = {.name = name, .best = NULL, .distance = len < 4 ? 3 : (len + 1) / 2 + 1};
+	struct nearest best = {.name = name, .best = NULL, .distance = SIZE_MAX};
 	const char *here = name_elsewhere(name, scope);
 
 	if (here != NULL)

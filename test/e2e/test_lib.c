@@ -13,7 +13,8 @@ static void users_log_in(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-		PGconn *c = db_connect("host=127.0.0.1 port=%d dbname=postgres user=%s", pg_port(pg_shared()), names[i]);
+		PGconn *c =
+			db_connect("host=127.0.0.1 port=%d dbname=postgres user=%s", pg_port(pg_shared()), names[i]);
 
 		assert_string_equal(db_value(c, "select current_user"), names[i]);
 	}
@@ -47,8 +48,8 @@ static void an_expired_certificate_is_made(void **state)
 	const char *crt = tls_issue("old", "old", NULL, -1, false);
 
 	(void)state;
-	assert_non_null(strstr(
-		e2e_command((const char *[]){"sh", "-c", e2e_text("openssl x509 -checkend 0 -in %s || true", crt), NULL}),
+	assert_non_null(strstr(e2e_command((const char *[]){
+				       "sh", "-c", e2e_text("openssl x509 -checkend 0 -in %s || true", crt), NULL}),
 		"will expire"));
 }
 

@@ -440,8 +440,8 @@ static void become_user(void)
 		_exit(126);
 }
 
-pid_t e2e_spawn_in(
-	const char *const argv[], const char *const env[], const char *log, int sig, unsigned nofile, const char *folder)
+pid_t e2e_spawn_in(const char *const argv[], const char *const env[], const char *log, int sig, unsigned nofile,
+	const char *folder)
 {
 	int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	int in = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -93,17 +93,17 @@ bool e2e_ended(pid_t pid, int *status);
 const char *e2e_command(const char *const argv[]);
 
 /* Polls until expr is true; fails after 30 s (60 under sanitizers), naming it. */
-#define WAIT_UNTIL(expr) \
-	do { \
+#define WAIT_UNTIL(expr)                                                             \
+	do {                                                                         \
 		int64_t e2e_end_ = e2e_now_ms() + (e2e_sanitized() ? 60000 : 30000); \
-		while (!(expr)) { \
-			if (e2e_now_ms() > e2e_end_) \
-				fail_msg("waited too long for: %s", #expr); \
-			e2e_pause(); \
-		} \
+		while (!(expr)) {                                                    \
+			if (e2e_now_ms() > e2e_end_)                                 \
+				fail_msg("waited too long for: %s", #expr);          \
+			e2e_pause();                                                 \
+		}                                                                    \
 	} while (0)
 int64_t e2e_now_ms(void); /* monotonic */
-void e2e_pause(void);     /* one poll interval, 5 ms; for WAIT_UNTIL() and loops that look at a condition */
+void e2e_pause(void);	  /* one poll interval, 5 ms; for WAIT_UNTIL() and loops that look at a condition */
 
 /* ---- certificates ---- */
 
@@ -125,7 +125,7 @@ const char *tls_issue(const char *name, const char *cn, const char *san, int day
 struct pg; /* a server; lives until pg_stop() or the end of the program */
 
 struct pg_options {
-	bool tls;            /* ssl=on with server.crt, client certificates of our CA are taken */
+	bool tls;	     /* ssl=on with server.crt, client certificates of our CA are taken */
 	const char *hba;     /* the whole of pg_hba.conf; NULL: see pg_shared() */
 	const char *conf;    /* further lines of postgresql.conf */
 	const char *version; /* "18": the newest PostgreSQL for the tests, see pg_has(); NULL: the installed one */
@@ -184,13 +184,13 @@ struct bouncer; /* one process; stopped by bouncer_stop() or at the end of the t
 struct bouncer_options {
 	const char *databases; /* NULL: app = host=127.0.0.1 port={pg} dbname=postgres */
 	const char *settings;
-	const char *users;  /* lines of [users] */
-	const char *ini;    /* the whole file instead of the three above */
-	const char *auth;   /* content of {dir}/users.txt; NULL: the users of pg_shared(), admin and stats */
-	const char *const *args;  /* further arguments, before the file */
-	const char *const *env;  /* further "NAME=value" */
-	unsigned nofile;    /* soft and hard RLIMIT_NOFILE, 0: as it is */
-	bool may_fail;      /* do not wait for it to listen: bouncer_wait_exit() follows */
+	const char *users;	 /* lines of [users] */
+	const char *ini;	 /* the whole file instead of the three above */
+	const char *auth;	 /* content of {dir}/users.txt; NULL: the users of pg_shared(), admin and stats */
+	const char *const *args; /* further arguments, before the file */
+	const char *const *env;	 /* further "NAME=value" */
+	unsigned nofile;	 /* soft and hard RLIMIT_NOFILE, 0: as it is */
+	bool may_fail;		 /* do not wait for it to listen: bouncer_wait_exit() follows */
 };
 
 /* Starts it and waits until it listens. o may be NULL. */

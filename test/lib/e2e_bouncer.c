@@ -320,8 +320,9 @@ PGconn *bouncer_console(struct bouncer *b)
 		return b->console;
 	if (b->console)
 		PQfinish(b->console);
-	b->console = PQconnectdb(e2e_text("host=%s port=%d dbname=pgbouncer user=admin password='%s' connect_timeout=30",
-		access(path, F_OK) == 0 ? b->folder : "127.0.0.1", b->port, e2e_password("admin")));
+	b->console =
+		PQconnectdb(e2e_text("host=%s port=%d dbname=pgbouncer user=admin password='%s' connect_timeout=30",
+			access(path, F_OK) == 0 ? b->folder : "127.0.0.1", b->port, e2e_password("admin")));
 	if (PQstatus(b->console) != CONNECTION_OK)
 		fail_msg("console: %s", PQerrorMessage(b->console));
 	return b->console;

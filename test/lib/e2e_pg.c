@@ -87,7 +87,8 @@ static const char *installed_bindir(void)
 		globfree(&g);
 	}
 	if (!found[0])
-		fail_msg("PostgreSQL's initdb is not found: install the Debian package postgresql or set PSB_TEST_PGBIN");
+		fail_msg(
+			"PostgreSQL's initdb is not found: install the Debian package postgresql or set PSB_TEST_PGBIN");
 	return found;
 }
 
@@ -140,8 +141,8 @@ static bool connect_admin(struct pg *p)
 {
 	if (p->admin)
 		PQfinish(p->admin);
-	p->admin = PQconnectdb(
-		e2e_text("host=%s port=%d dbname=postgres user=postgres connect_timeout=10", p->folder, p->port));
+	p->admin = PQconnectdb(e2e_text("host=%s port=%d dbname=postgres user=postgres connect_timeout=10", p->folder,
+		p->port));
 	return PQstatus(p->admin) == CONNECTION_OK;
 }
 
@@ -200,8 +201,8 @@ struct pg *pg_start_standby(struct pg *primary)
 	struct pg *p = make(primary->bindir);
 
 	e2e_command((const char *[]){program(p, "pg_basebackup"), "-h", primary->folder, "-p",
-		e2e_text("%d", primary->port), "-U", "postgres", "-D", p->data, "-X", "stream", "-c", "fast", "--no-sync",
-		"-R", NULL});
+		e2e_text("%d", primary->port), "-U", "postgres", "-D", p->data, "-X", "stream", "-c", "fast",
+		"--no-sync", "-R", NULL});
 	append(e2e_text("%s/postgresql.conf", p->data),
 		e2e_text("port = %d\nunix_socket_directories = '%s'\n", p->port, p->folder));
 	launch(p);

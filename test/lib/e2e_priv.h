@@ -7,8 +7,8 @@
 #include "lib/e2e.h"
 
 /* As e2e_spawn(), with a limit of descriptors (0: as it is) and a folder to work in (NULL: the program's). */
-pid_t e2e_spawn_in(
-	const char *const argv[], const char *const env[], const char *log, int signal, unsigned nofile, const char *folder);
+pid_t e2e_spawn_in(const char *const argv[], const char *const env[], const char *log, int signal, unsigned nofile,
+	const char *folder);
 /* A folder below the program's, owned by the unprivileged user; the path is the caller's to free. */
 char *e2e_make_folder(const char *name, mode_t mode);
 void e2e_own(const char *path);

@@ -278,7 +278,8 @@ int raw_connect(int port, const char *path)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (path)
 		snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
-	if (connect(fd, path ? (struct sockaddr *)&sun : (struct sockaddr *)&sin, path ? sizeof(sun) : sizeof(sin)) != 0) {
+	if (connect(fd, path ? (struct sockaddr *)&sun : (struct sockaddr *)&sin, path ? sizeof(sun) : sizeof(sin)) !=
+		0) {
 		close(fd);
 		return -1;
 	}

@@ -287,7 +287,7 @@ static const struct fault {
 			    "main:2: neither a comment, [section], %include FILE nor NAME = value "
 			    "(a name with other characters than letters, digits and _ . - * needs quotes)\n"},
 	{"[nonsense thing]\na=b\n[pgbouncer]\nlisten_port=x\n",
-		"main:1: unknown section [nonsense thing]\nmain:4: listen_port must be a whole number from 1 to 65535\n"},
+		"main:1: unknown section [nonsense thing]; the nearest known one is [users]\nmain:4: listen_port must be a whole number from 1 to 65535\n"},
 	{"[ databases ]\n", "main:1: unknown section [ databases ]; the nearest known one is [databases]\n"},
 	{"[]\n", "main:1: unknown section []\n"},
 	{"[databases\n", "main:1: a section without ']'\n"},
@@ -738,7 +738,7 @@ static void test_include_faults(void **state)
 	assert_string_equal(errs.v[1].text, "%include of a file that is being read already");
 	assert_int_equal(errs.v[1].line, 3);
 	assert_int_equal(errs.v[2].line, 4);
-	assert_string_equal(errs.v[3].text, "unknown setting \"x\"");
+	assert_string_equal(errs.v[3].text, "unknown setting \"x\"; the nearest known one is \"user\"");
 	assert_string_equal(errs.v[3].file, path("main.ini"));
 	assert_int_equal(errs.v[3].line, 3);
 	assert_int_equal(errs.v[4].line, 4);
@@ -841,7 +841,7 @@ static void test_with(void **state)
 	} rows[] = {
 		{"pool_mode", "nope", "pool_mode must be one of session, transaction, statement"},
 		{"poolmode", "session", "unknown setting \"poolmode\"; the nearest known one is \"pool_mode\""},
-		{"zzz", "1", "unknown setting \"zzz\""},
+		{"zzz", "1", "unknown setting \"zzz\"; the nearest known one is \"user\""},
 		{"listen_port", "1", "listen_port cannot change without a restart"},
 		{"auth_type", "any", "database \"d\": auth_type any needs user in every database"},
 		{"client_tls_sslmode", "require",

@@ -41,13 +41,13 @@ struct control_wait {
 /* One a process, in struct app. */
 struct control {
 	struct pooler *pooler;
-	const char *path;	 /* the configuration file of the command line */
-	bool quiet;		 /* -q */
-	int verbose;		 /* -v, so many times */
-	struct stats stats;	 /* of the console's own commands */
-	unsigned consoles;	 /* open console sessions */
+	const char *path;   /* the configuration file of the command line */
+	bool quiet;	    /* -q */
+	int verbose;	    /* -v, so many times */
+	struct stats stats; /* of the console's own commands */
+	unsigned consoles;  /* open console sessions */
 	TAILQ_HEAD(, control_wait) waits;
-	bool done;		 /* the loop is to end */
+	bool done;					    /* the loop is to end */
 	void (*notify)(enum control_event what, void *ctx); /* may be NULL */
 	void *notify_ctx;
 };
@@ -87,7 +87,8 @@ void control_unwait(struct control *c, struct control_wait *w);
  */
 bool control_reload(struct control *c, struct errs *errs) __attribute__((warn_unused_result));
 /* Another value for one setting until the next reload; false and entries in errs when it cannot be. */
-bool control_set(struct control *c, const char *name, const char *value, struct errs *errs) __attribute__((warn_unused_result));
+bool control_set(struct control *c, const char *name, const char *value, struct errs *errs)
+	__attribute__((warn_unused_result));
 /* Opens the log as the configuration and the command line have it; false: errno. */
 bool control_open_log(const struct control *c, const struct config *conf) __attribute__((warn_unused_result));
 

@@ -46,9 +46,9 @@ struct result {
 	bool describe;		 /* rows are preceded by their description (simple protocol) */
 	const uint16_t *formats; /* of the columns: none: text; one: for all; else one each. 0 text, 1 binary */
 	size_t n_formats;
-	uint64_t rows;		 /* written so far */
-	bool failed;		 /* an error was written */
-	char error[128];	 /* its text, cut, for the log */
+	uint64_t rows;	 /* written so far */
+	bool failed;	 /* an error was written */
+	char error[128]; /* its text, cut, for the log */
 };
 
 /* A RowDescription. */

@@ -35,13 +35,13 @@ struct command_row {
 };
 
 #define SHOW(ident, name, help)
-#define COMMAND(ident, word, rights, args, syntax, help)                                                               \
+#define COMMAND(ident, word, rights, args, syntax, help) \
 	static enum command_outcome run_##ident(const struct command *c, const struct command_call *call);
 #include "tbl/commands.h"
 #undef COMMAND
 
 static const struct command_row command_rows[] = {
-#define COMMAND(ident, word, rights, args, syntax, help)                                                               \
+#define COMMAND(ident, word, rights, args, syntax, help) \
 	{word, RIGHTS_##rights, ARGS_##args, syntax, help, run_##ident},
 #include "tbl/commands.h"
 #undef COMMAND
@@ -348,8 +348,7 @@ static enum command_outcome run_reload(const struct command *c, const struct com
 	}
 	for (size_t i = 0; i < errs.n && i < RELOAD_DETAILS; i++)
 		buf_printf(&detail, "%s%s", i > 0 ? "\n" : "", errs_format(&errs, i, line, sizeof line));
-	result_error(
-		call->result, "F0000", "RELOAD failed, see logs for additional details", buf_text(&detail));
+	result_error(call->result, "F0000", "RELOAD failed, see logs for additional details", buf_text(&detail));
 	buf_free(&detail);
 	errs_free(&errs);
 	return COMMAND_OVER;

@@ -207,6 +207,6 @@ void result_error(struct result *r, const char *code, const char *text, const ch
 
 void result_notice(struct result *r, const char *text, const char *detail)
 {
-	msgw_notice(
-		r->out, &(struct msgw_error){.severity = "NOTICE", .code = "00000", .message = text, .detail = detail});
+	msgw_notice(r->out,
+		&(struct msgw_error){.severity = "NOTICE", .code = "00000", .message = text, .detail = detail});
 }

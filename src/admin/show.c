@@ -73,6 +73,21 @@ const struct database **show_sorted_databases(const struct control *c, size_t *n
 	return v;
 }
 
+size_t show_count_pools(const struct control *c)
+{
+	const struct pool *p;
+	size_t n = 1;
+
+	TAILQ_FOREACH (p, &c->pooler->registry.pools, all)
+		n++;
+	return n;
+}
+
+const char *show_balance(const struct database *d)
+{
+	return d != NULL && d->n_hosts > 1 ? "round-robin" : NULL;
+}
+
 bool show_slot_is_used(const struct slot *s)
 {
 	const struct pool *p = s->pool;

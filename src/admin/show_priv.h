@@ -28,11 +28,13 @@ void show_row(const struct show *s, const void *row);
 const char *show_database_name(const struct database *d);
 /* Every database by name, the console among them; *n of them, to be freed with xfree(MEM_MISC, ...). */
 const struct database **show_sorted_databases(const struct control *c, size_t *n);
+/* load_balance_hosts as it is shown: NULL for a single host. */
+const char *show_balance(const struct database *d);
+/* The console's among them. */
+size_t show_count_pools(const struct control *c);
 /* Has an idle server stood for so long that it is checked before it is used? */
 bool show_slot_is_used(const struct slot *s);
 /* Those that have not are among the sockets only. */
 bool show_is_logged_in(const struct client *cl);
-/* How many rows SHOW USERS has. */
-size_t show_count_users(const struct control *c);
 
 #endif

@@ -50,8 +50,14 @@ static void get_average(struct cell *c, const void *row, unsigned arg)
 	cell_number(c, (int64_t)field(&s->average, arg));
 }
 
-#define TOTAL(name, member) {name, COLUMN_NUMERIC, get_total, offsetof(struct counters, member)}
-#define AVERAGE(name, member) {name, COLUMN_NUMERIC, get_average, offsetof(struct counters, member)}
+#define TOTAL(name, member)                                                        \
+	{                                                                          \
+		name, COLUMN_NUMERIC, get_total, offsetof(struct counters, member) \
+	}
+#define AVERAGE(name, member)                                                        \
+	{                                                                            \
+		name, COLUMN_NUMERIC, get_average, offsetof(struct counters, member) \
+	}
 
 static const struct column stats_columns[] = {
 	{"database", COLUMN_TEXT, get_database, 0},

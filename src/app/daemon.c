@@ -299,7 +299,8 @@ static int open_locked(const char *path)
 			return -1;
 		}
 		if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-			log_msg(LL_FATAL, "pidfile %s is held by a running psbouncer, process %ld", path, (long)pid_in(fd));
+			log_msg(LL_FATAL, "pidfile %s is held by a running psbouncer, process %ld", path,
+				(long)pid_in(fd));
 			close(fd);
 			return -1;
 		}

@@ -271,8 +271,7 @@ static bool prepare(struct app *a)
 static bool open_all(struct app *a)
 {
 	struct errs errs = {0};
-	bool ok = pooler_configure(&a->pooler, a->config, &errs) &&
-		  listener_open_all(&a->pooler, a->inherited, &errs);
+	bool ok = pooler_configure(&a->pooler, a->config, &errs) && listener_open_all(&a->pooler, a->inherited, &errs);
 
 	say_errors(&errs, LL_ERROR);
 	errs_free(&errs);
@@ -284,7 +283,8 @@ static bool open_all(struct app *a)
 static void say_ready(struct app *a)
 {
 	daemon_warn(a->config);
-	log_msg(LL_LOG, "process up: %s, libevent %s, tls: %s", show_version_text(), event_get_version(), tls_library());
+	log_msg(LL_LOG, "process up: %s, libevent %s, tls: %s", show_version_text(), event_get_version(),
+		tls_library());
 	if (a->ready >= 0)
 		daemon_ready(a->ready);
 	a->ready = -1;

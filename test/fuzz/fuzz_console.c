@@ -38,7 +38,8 @@ static void make_config(void)
 static bool names_files(const uint8_t *p, size_t n)
 {
 	for (size_t i = 0; i + 4 <= n; i++)
-		if (strncasecmp((const char *)p + i, "file", 4) == 0 || strncasecmp((const char *)p + i, "sysl", 4) == 0)
+		if (strncasecmp((const char *)p + i, "file", 4) == 0 ||
+			strncasecmp((const char *)p + i, "sysl", 4) == 0)
 			return true;
 	return false;
 }

@@ -111,8 +111,8 @@ static void test_good(void **state)
 		if (good[i].word != NULL)
 			assert_string_equal(command_tag(&c), good[i].word);
 		assert_string_equal(c.arg != NULL ? c.arg : "(none)", good[i].arg != NULL ? good[i].arg : "(none)");
-		assert_string_equal(
-			c.value != NULL ? c.value : "(none)", good[i].value != NULL ? good[i].value : "(none)");
+		assert_string_equal(c.value != NULL ? c.value : "(none)",
+			good[i].value != NULL ? good[i].value : "(none)");
 		command_free(&c);
 		assert_int_equal(mem_usage_get(MEM_MISC).objects, 0);
 	}
@@ -155,8 +155,8 @@ static void test_columns(void **state)
 	static const struct {
 		const char *text;
 		size_t n;
-	} cases[] = {{"", 0}, {"pause", 0}, {"show help", 0}, {"show version", 1}, {"show totals", 2}, {"show config", 4},
-		{"show timezone", 1}, {"set timezone=x", 0}, {"set a=b", 0}};
+	} cases[] = {{"", 0}, {"pause", 0}, {"show help", 0}, {"show version", 1}, {"show totals", 2},
+		{"show config", 4}, {"show timezone", 1}, {"set timezone=x", 0}, {"set a=b", 0}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -193,7 +193,8 @@ static void test_manual(void **state)
 	assert_non_null(strstr(text, "\n.B PAUSE [db]\n"));
 	assert_null(strstr(text, "\n'"));
 	for (const char *p = text; (p = strstr(p, "\n.")) != NULL; p++)
-		requests += strncmp(p, "\n.TP\n", 5) != 0 && strncmp(p, "\n.B ", 4) != 0 && strncmp(p, "\n.SS ", 5) != 0;
+		requests +=
+			strncmp(p, "\n.TP\n", 5) != 0 && strncmp(p, "\n.B ", 4) != 0 && strncmp(p, "\n.SS ", 5) != 0;
 	assert_int_equal(requests, 0);
 	buf_free(&b);
 }

@@ -79,7 +79,8 @@ static void test_descriptors(void **state)
 	} cases[] = {
 		{"max_client_conn = 1000", "", 1064},
 		{"max_client_conn = 1000", "a = host=h user=u", 1064 + 20},
-		{"max_client_conn = 1000\nreserve_pool_size = 5", "a = host=h user=u\nb = host=h user=u pool_size=7", 1064 + 25 + 12},
+		{"max_client_conn = 1000\nreserve_pool_size = 5", "a = host=h user=u\nb = host=h user=u pool_size=7",
+			1064 + 25 + 12},
 		{"max_client_conn = 1000", "a = host=h user=u\n* = host=h user=u pool_size=3", 1064 + 23},
 		/* One pool for each of the three users of the list. */
 		{"max_client_conn = 1000\nauth_file = @", "a = host=h", 1064 + 60},
@@ -97,8 +98,8 @@ static void test_descriptors(void **state)
 		struct config *c;
 
 		if (at != NULL)
-			snprintf(settings, sizeof(settings), "%.*s%s%s", (int)(at - cases[i].settings), cases[i].settings,
-				path_of("users"), at + 1);
+			snprintf(settings, sizeof(settings), "%.*s%s%s", (int)(at - cases[i].settings),
+				cases[i].settings, path_of("users"), at + 1);
 		else
 			snprintf(settings, sizeof(settings), "%s", cases[i].settings);
 		c = load(settings, cases[i].databases, 0600);
@@ -214,7 +215,8 @@ static void test_pidfile(void **state)
 	pidfile_remove(&a); /* once more does nothing */
 
 	/* Left behind: by nobody, by a process that is no pooler, by rubbish. */
-	static const char *const left[] = {"999999999\n", "1\n", "rubbish", "", "-5\n", "99999999999999999999999999999999999\n"};
+	static const char *const left[] = {
+		"999999999\n", "1\n", "rubbish", "", "-5\n", "99999999999999999999999999999999999\n"};
 
 	for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
 		write_file("pid", left[i], 0644);
@@ -299,7 +301,9 @@ static void test_notify(void **state)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	memset(to.sun_path, 0, sizeof(to.sun_path));
 	memcpy(to.sun_path + 1, name + 1, strlen(name) - 1);
-	assert_int_equal(bind(fd, (const struct sockaddr *)&to, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name))), 0);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&to,
+				 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name))),
+		0);
 	setenv("NOTIFY_SOCKET", name, 1);
 	notify_send("STOPPING=1");
 	assert_int_equal(recv(fd, text, sizeof(text), 0), 10);

@@ -27,12 +27,11 @@
 
 /* ---- columns ---- */
 
-#define CONNS                                                                                                           \
-	"type s,user s,database s,replication s,state s,addr s,port i,local_addr s,local_port i,connect_time s,"       \
-	"request_time s,wait i,wait_us i,close_needed i,ptr s,link s,remote_pid i,tls s,application_name s,"           \
+#define CONNS                                                                                                    \
+	"type s,user s,database s,replication s,state s,addr s,port i,local_addr s,local_port i,connect_time s," \
+	"request_time s,wait i,wait_us i,close_needed i,ptr s,link s,remote_pid i,tls s,application_name s,"     \
 	"prepared_statements i,id i"
-#define SOCKETS                                                                                                         \
-	CONNS ",recv_pos i,pkt_pos i,pkt_remain i,send_pos i,send_remain i,pkt_avail i,send_avail i"
+#define SOCKETS CONNS ",recv_pos i,pkt_pos i,pkt_remain i,send_pos i,send_remain i,pkt_avail i,send_avail i"
 
 static const struct {
 	const char *name, *columns; /* s text, i int4, q int8, N numeric */
@@ -368,8 +367,17 @@ static void test_stats(void **state)
 	clock_hold(clock_us() + 10 * USEC);
 	stats_tick(&c->stats, clock_us());
 	registry_stats_tick(&w->pooler.registry);
-	d->stats.now = (struct counters){.assignments = 10, .xacts = 20, .queries = 40, .received = 1000, .sent = 5000,
-		.xact_us = 4000, .query_us = 8000, .wait_us = 600, .client_parses = 7, .server_parses = 8, .binds = 9,
+	d->stats.now = (struct counters){.assignments = 10,
+		.xacts = 20,
+		.queries = 40,
+		.received = 1000,
+		.sent = 5000,
+		.xact_us = 4000,
+		.query_us = 8000,
+		.wait_us = 600,
+		.client_parses = 7,
+		.server_parses = 8,
+		.binds = 9,
 		.logins = 30};
 	c->stats.now = (struct counters){.xacts = 10, .received = 100};
 	clock_hold(clock_us() + 10 * USEC);

@@ -151,6 +151,11 @@ void conn_unlink(struct conn *c)
 	conn_cut(peer, c);
 	c->peer = NULL;
 	peer->peer = NULL;
+	/* What one of them has read may have waited for room at the other one. */
+	if (buf_len(&c->in) || c->eof)
+		relay_resume(c);
+	if (buf_len(&peer->in) || peer->eof)
+		relay_resume(peer);
 }
 
 /* There is room again: what waited for it goes on. */

@@ -109,7 +109,7 @@ struct request ring_error(struct ring *r)
 void ring_copy_in(struct ring *r)
 {
 	uint32_t kept = 1;
-	bool ended = false;
+	bool ended = false, closed = false;
 
 	/* What was sent behind the COPY up to its end: Syncs vanish, the end too. */
 	for (uint32_t i = 1; i < r->n; i++) {
@@ -123,12 +123,13 @@ void ring_copy_in(struct ring *r)
 			ended = true;
 			continue;
 		}
+		closed = closed || q.kind == REQ_SYNC || q.kind == REQ_QUERY;
 		*ring_at(r, kept++) = q;
 	}
 	if (r->n)
 		r->n = kept;
 	r->copying = !ended;
-	if (!ended && r->n && ring_at(r, 0)->kind == REQ_EXECUTE)
+	if (!closed && r->n && ring_at(r, 0)->kind == REQ_EXECUTE)
 		r->open = true; /* the Sync that seemed to end the batch did not */
 }
 

@@ -345,16 +345,18 @@ static bool server_may_commit(const struct server *s)
 	return ring_may_commit(&whole);
 }
 
-void server_end_copy(struct server *s)
+void server_end_batch(struct server *s)
 {
-	struct buf *out = relay_out(&s->c);
-	uint32_t mark = msgw_begin(out, MSG_COPY_FAIL);
+	if (s->ring.copying) {
+		struct buf *out = relay_out(&s->c);
+		uint32_t mark = msgw_begin(out, MSG_COPY_FAIL);
 
-	msgw_cstr(out, "the client has left");
-	msgw_end(out, mark);
-	ring_push(&s->ring, (struct request){.kind = REQ_COPY_END});
-	if (s->ring.open) { /* the Sync that was sent before the copy began was ignored */
-		msgw_sync(out);
+		msgw_cstr(out, "the client has left");
+		msgw_end(out, mark);
+		ring_push(&s->ring, (struct request){.kind = REQ_COPY_END});
+	}
+	if (s->ring.open || s->ring.skipping) {
+		msgw_sync(relay_out(&s->c));
 		ring_push(&s->ring, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
 	}
 }
@@ -400,12 +402,7 @@ static void server_left(struct conn *c, bool cancel)
 		conn_close(&s->c, CLOSE_SERVER_DIRTY, NULL);
 		return;
 	}
-	if (s->ring.copying)
-		server_end_copy(s);
-	if (s->ring.open || s->ring.skipping) {
-		msgw_sync(relay_out(&s->c));
-		ring_push(&s->ring, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
-	}
+	server_end_batch(s);
 	if (ring_is_idle(&s->ring)) {
 		server_release(s);
 		return;

@@ -28,8 +28,8 @@ void server_note_vars(struct server *s);
 /* server.c */
 struct server *server_make(struct pool *p, bool reserve); /* without a login under way */
 
-/* Ends a COPY FROM STDIN whose client has gone. */
-void server_end_copy(struct server *s);
+/* Ends what a client that has gone has left open: a COPY FROM STDIN, a batch without its Sync. */
+void server_end_batch(struct server *s);
 
 /* server_login.c */
 void server_login_begin(struct server *s);

@@ -116,10 +116,9 @@ static enum verdict server_on_copy_in(struct server *s)
 
 	if (v != V_CLOSED)
 		ring_copy_in(&s->ring);
-	if (v == V_DROP && s->c.state == SS_DRAIN && s->ring.copying) {
-		/* Its client left before it could send anything: it must not wait for data that nobody sends. */
-		server_end_copy(s);
-	}
+	/* Its client has left: nobody sends the data that it waits for, nor a Sync in place of one that the copy made void. */
+	if (v == V_DROP && s->c.state == SS_DRAIN)
+		server_end_batch(s);
 	return v;
 }
 

@@ -289,7 +289,7 @@ static const struct fault {
 	{"[nonsense thing]\na=b\n[pgbouncer]\nlisten_port=x\n",
 		"main:1: unknown section [nonsense thing]; the nearest known one is [users]\nmain:4: listen_port must be a whole number from 1 to 65535\n"},
 	{"[ databases ]\n", "main:1: unknown section [ databases ]; the nearest known one is [databases]\n"},
-	{"[]\n", "main:1: unknown section []\n"},
+	{"[]\n", "main:1: unknown section []; the nearest known one is [users]\n"},
 	{"[databases\n", "main:1: a section without ']'\n"},
 	{"[databases] x\n", "main:1: text behind the section's ']'\n"},
 	{"[aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\n",
@@ -297,9 +297,9 @@ static const struct fault {
 	{"[pgbouncer]\npool_mdoe=session\nlisten_port=\nfoo=1\npool_size=5\nmax_prepared_statements=100\n",
 		"main:2: unknown setting \"pool_mdoe\"; the nearest known one is \"pool_mode\"\n"
 		"main:3: listen_port must be a whole number from 1 to 65535\n"
-		"main:4: unknown setting \"foo\"\n"
+		"main:4: unknown setting \"foo\"; the nearest known one is \"user\"\n"
 		"main:5: unknown setting \"pool_size\"; the nearest known one is \"default_pool_size\"\n"
-		"main:6: unknown setting \"max_prepared_statements\"\n"},
+		"main:6: unknown setting \"max_prepared_statements\"; the nearest known one is \"max_user_connections\"\n"},
 	{"[databases]\na = host=h x\n",
 		"main:2: database \"a\": a key without '=' and a value (a value with spaces needs single quotes) "
 		"(at character 8 of its value)\n"},
@@ -308,9 +308,9 @@ static const struct fault {
 		"main:2: database \"a\": unknown key \"hots\"; the nearest known one is \"host\"\n"
 		"main:2: database \"a\": unknown key \"prot\"; the nearest known one is \"port\"\n"
 		"main:2: database \"a\": unknown key \"default_pool_size\"; the nearest known one is \"pool_size\"\n"
-		"main:2: database \"a\": unknown key \"zzzzzz\"\n"},
+		"main:2: database \"a\": unknown key \"zzzzzz\"; the nearest known one is \"host\"\n"},
 	{"[databases]\na = load_balance_hosts=disable auth_user=b\n",
-		"main:2: database \"a\": unknown key \"load_balance_hosts\"\n"
+		"main:2: database \"a\": unknown key \"load_balance_hosts\"; the nearest known one is \"max_db_connections\"\n"
 		"main:2: database \"a\": unknown key \"auth_user\"; the nearest known one is \"user\"\n"},
 	/* What may be the rest of a password is not named. */
 	{"[databases]\na = user=u password=half secret\n",
@@ -345,7 +345,7 @@ static const struct fault {
 		"main:2: database \"a\": password and password_file cannot both be set\n"
 		"main:3: database \"b\": password_file needs user\n"},
 	{"[users]\nbob = host=a\nann = pool_mode=x query_timeout=1y\nzoe = user_connections=1\n",
-		"main:2: user \"bob\": unknown key \"host\"\n"
+		"main:2: user \"bob\": unknown key \"host\"; the nearest known one is \"pool_size\"\n"
 		"main:3: user \"ann\": pool_mode must be one of session, transaction, statement\n"
 		"main:3: user \"ann\": query_timeout must be a time from 0 s to 3155760000 s: seconds, or a number with "
 		"us, ms, s, min, h or d\n"

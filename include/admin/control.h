@@ -19,8 +19,13 @@ struct database;
 struct errs;
 struct pooler;
 
-/* What whoever started the program (a service manager) may want to know. */
-enum control_event { CONTROL_RELOADING, CONTROL_READY, CONTROL_STOPPING };
+/* What the program as a process, and whoever started it (a service manager), may want to know. */
+enum control_event {
+	CONTROL_RELOADING, /* a reload begins */
+	CONTROL_READY,	   /* it is over, well or not */
+	CONTROL_CHANGED,   /* another configuration is in force */
+	CONTROL_STOPPING   /* the program is going to end */
+};
 
 /* What a command waits for. */
 enum control_goal {

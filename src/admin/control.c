@@ -401,7 +401,10 @@ static bool apply(struct control *c, struct config *fresh, struct errs *errs)
 		errs_add(errs, NULL, 0, "logfile %s: %s", fresh->set.logfile, strerror(errno));
 		return false;
 	}
-	return pooler_configure(c->pooler, fresh, errs);
+	if (!pooler_configure(c->pooler, fresh, errs))
+		return false;
+	tell(c, CONTROL_CHANGED);
+	return true;
 }
 
 static void log_errors(const struct errs *errs)

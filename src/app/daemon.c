@@ -162,23 +162,28 @@ static void warn_about_key(const char *what, const char *path)
 		log_msg(LL_WARNING, "%s %s is open to every user of this machine: chmod o-rwx", what, path);
 }
 
-static void warn_about_database(const struct config_database *d)
+/* *said is the file that was warned about last. */
+static void warn_about_database(const struct config_database *d, const char **said)
 {
-	if (d->password != NULL)
-		warn_about_file("a password is in a configuration file that others can read:", d->file);
+	if (d->password != NULL && (*said == NULL || strcmp(*said, d->file) != 0)) {
+		warn_about_file("the configuration file with passwords", d->file);
+		*said = d->file;
+	}
 	warn_about_file("password_file", d->password_file);
 }
 
 void daemon_warn(const struct config *c)
 {
+	const char *said = NULL;
+
 	warn_about_auth(c);
 	warn_about_key("client_tls_key_file", c->set.client_tls_key_file);
 	warn_about_key("server_tls_key_file", c->set.server_tls_key_file);
 	warn_about_file("auth_file", c->set.auth_file);
 	for (struct hnode *i = htab_next(&c->databases, NULL); i != NULL; i = htab_next(&c->databases, i))
-		warn_about_database(container_of(i, struct config_database, by_name));
+		warn_about_database(container_of(i, struct config_database, by_name), &said);
 	if (c->fallback != NULL)
-		warn_about_database(c->fallback);
+		warn_about_database(c->fallback, &said);
 }
 
 /* ---- background ---- */

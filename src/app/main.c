@@ -109,15 +109,16 @@ static void unwatch_signals(struct app *a)
 
 static void on_control(enum control_event what, void *ctx)
 {
+	const struct app *a = ctx;
 	struct timespec ts;
 
-	(void)ctx;
 	switch (what) {
 	case CONTROL_RELOADING:
 		clock_gettime(CLOCK_MONOTONIC, &ts);
 		notify_send("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)ts.tv_sec * USEC + ts.tv_nsec / 1000);
 		break;
 	case CONTROL_READY: notify_send("READY=1"); break;
+	case CONTROL_CHANGED: daemon_raise_limit(daemon_descriptors(a->pooler.registry.config)); break;
 	case CONTROL_STOPPING: notify_send("STOPPING=1"); break;
 	}
 }
@@ -310,6 +311,7 @@ static bool serve(struct app *a)
 	a->control.quiet = a->options.quiet;
 	a->control.verbose = a->options.verbose;
 	a->control.notify = on_control;
+	a->control.notify_ctx = a;
 	if (!control_open_log(&a->control, a->config)) {
 		log_msg(LL_FATAL, "logfile %s: %s", a->config->set.logfile, strerror(errno));
 		return false;

@@ -50,6 +50,7 @@ extern const struct close_row close_rows[CLOSE_COUNT];
 /* What a handler says of a message (relay.h has the rules). */
 enum verdict {
 	V_FORWARD, /* to the peer, as it is */
+	V_ALIKE,   /* V_FORWARD; the messages of this type that follow at once are alike and need not be asked for */
 	V_LAST,	   /* V_FORWARD; when it is written, conn_ops.done() is called */
 	V_DROP,	   /* not forwarded */
 	V_HEAD,	   /* *arg payload bytes are replaced by what the handler put into relay_out() */

@@ -215,7 +215,8 @@ static enum verdict client_send(struct client *cl, struct conn *s, const struct 
 	case MSG_SYNC: client_push(s, REQ_SYNC, false); break;
 	case MSG_COPY_DONE:
 	case MSG_COPY_FAIL: client_push(s, REQ_COPY_END, false); break;
-	default: /* Flush and CopyData have no answer */ return V_FORWARD;
+	case MSG_COPY_DATA: return V_ALIKE;
+	default: /* Flush has no answer either */ return V_FORWARD;
 	}
 	client_begin(cl);
 	return V_FORWARD;

@@ -6,6 +6,7 @@
 #include "conn/relay.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -157,6 +158,20 @@ static void relay_take(struct relay_scan *w, size_t size, bool skip)
 		w->pos = w->scan;
 }
 
+/* Rows and copy data come in thousands: those that follow one that was judged need no judge of their own. */
+static void relay_take_alike(struct relay_scan *w, uint8_t type)
+{
+	while (!w->src->left && w->end - w->scan >= WIRE_HEADER && (uint8_t)w->base[w->scan] == type) {
+		uint32_t len;
+
+		memcpy(&len, w->base + w->scan + 1, sizeof(len));
+		len = be32toh(len);
+		if (len < 6 || len > WIRE_MAX_LEN)
+			return; /* at the edge of what may be: wire_scan() says */
+		relay_take(w, (size_t)len + 1, false);
+	}
+}
+
 /* The rest of a message whose head was judged in an earlier read. */
 static void relay_rest(struct relay_scan *w)
 {
@@ -189,6 +204,11 @@ static bool relay_message(struct relay_scan *w)
 	size = (size_t)WIRE_HEADER + m.len;
 	switch (c->ops->message(c, &m, &arg)) {
 	case V_FORWARD: relay_take(w, size, !c->peer); return true;
+	case V_ALIKE:
+		relay_take(w, size, !c->peer);
+		if (c->peer)
+			relay_take_alike(w, m.type);
+		return true;
 	case V_LAST:
 		relay_take(w, size, !c->peer);
 		assert(!c->left);

@@ -67,6 +67,14 @@ static enum verdict server_on_part(struct server *s, bool query_only)
 	return server_pass(s, q);
 }
 
+/* Rows and copy data: the request that they belong to stays in front. */
+static enum verdict server_on_data(struct server *s)
+{
+	enum verdict v = server_on_part(s, false);
+
+	return v == V_FORWARD ? V_ALIKE : v;
+}
+
 /* A message that ends a request of this kind of the extended protocol. */
 static enum verdict server_on_end(struct server *s, enum request_kind kind)
 {
@@ -210,7 +218,7 @@ static enum verdict server_reply(struct server *s, const struct msg *m)
 {
 	switch (m->type) {
 	case MSG_DATA_ROW:
-	case MSG_COPY_DATA_B:
+	case MSG_COPY_DATA_B: return server_on_data(s);
 	case MSG_COPY_DONE_B:
 	case MSG_COPY_OUT: return server_on_part(s, false);
 	case MSG_READY_FOR_QUERY: return server_on_ready(s, m);

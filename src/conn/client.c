@@ -234,12 +234,14 @@ static void client_hangup(struct conn *c)
 
 static void client_event(struct conn *c, enum stream_event what)
 {
-	char text[200];
+	char why[200], text[240];
 
 	if (what == STREAM_SECURED) {
 		client_goto(conn_client(c), CS_STARTUP);
 	} else if (what == STREAM_FAILED) {
-		conn_close(c, CLOSE_TLS_FAILED, stream_error(&c->stream, text, sizeof(text)));
+		snprintf(text, sizeof(text), "%s: %s", close_rows[CLOSE_TLS_FAILED].text,
+			stream_error(&c->stream, why, sizeof(why)));
+		conn_close(c, CLOSE_TLS_FAILED, text);
 	}
 }
 

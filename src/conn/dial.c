@@ -183,8 +183,8 @@ void dial_event(struct dial *d, enum stream_event what)
 	case STREAM_CONNECTED: dial_connected(d); return;
 	case STREAM_SECURED: dial_finish(d, true); return;
 	case STREAM_FAILED:
-		stream_error(&d->c->stream, text, sizeof(text));
-		dial_failed(d, d->phase == DIAL_HANDSHAKE ? "TLS handshake" : "connect", text);
+		dial_failed(d, d->phase == DIAL_HANDSHAKE ? "TLS handshake" : "connect",
+			stream_error(&d->c->stream, text, sizeof(text)));
 		return;
 	case STREAM_READABLE:
 	case STREAM_WRITABLE:

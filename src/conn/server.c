@@ -141,10 +141,9 @@ static void server_event(struct conn *c, enum stream_event what)
 static void server_gone(struct conn *c, bool broken)
 {
 	struct server *s = conn_server(c);
-	char text[200] = "server closed the connection";
+	char buf[200];
+	const char *text = broken ? stream_error(&c->stream, buf, sizeof(buf)) : "server closed the connection";
 
-	if (broken)
-		stream_error(&c->stream, text, sizeof(text));
 	if (c->state == SS_DIAL) {
 		dial_event(&s->login->dial, STREAM_HANGUP);
 	} else if (c->state == SS_LOGIN || c->state == SS_SETUP) {

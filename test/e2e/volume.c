@@ -1,0 +1,193 @@
+/*
+ * volume: much of it: large values and queries, many rows, a reader that does
+ * not read, and many clients on few servers in every pool mode.
+ */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "e2e/modes.h"
+
+/* ---- large ones ---------------------------------------------------------------------- */
+
+/* A value of 64 MB there and back. */
+static void large_values(void **state)
+{
+	PGconn *c = client(start("transaction", 2));
+	const size_t size = 64 << 20;
+	char *value = malloc(size);
+	const char *values[] = {value};
+	const Oid types[] = {17};
+	const int lengths[] = {(int)size}, formats[] = {1};
+	PGresult *r;
+
+	(void)state;
+	assert_non_null(value);
+	for (size_t i = 0; i < size; i++)
+		value[i] = (char)(i * 2654435761U >> 24);
+	r = PQexecParams(c, "select $1", 1, types, values, lengths, formats, 1);
+	if (PQresultStatus(r) != PGRES_TUPLES_OK)
+		fail_msg("%s", PQresultErrorMessage(r));
+	assert_int_equal(PQgetlength(r, 0, 0), size);
+	assert_true(memcmp(PQgetvalue(r, 0, 0), value, size) == 0);
+	PQclear(r);
+	free(value);
+	is_alive(c);
+}
+
+/* A text of 10 MB, in both protocols. */
+static void large_queries(const char *mode)
+{
+	PGconn *c = client(start(mode, 2));
+	const size_t size = 10 << 20;
+	char *sql = malloc(size + 64);
+	size_t n = (size_t)snprintf(sql, 64, "select length('");
+
+	assert_non_null(sql);
+	memset(sql + n, 'x', size);
+	strcpy(sql + n + size, "')");
+	for (int i = 0; i < 2; i++) {
+		PGresult *r = i ? PQexecParams(c, sql, 0, NULL, NULL, NULL, NULL, 0) : PQexec(c, sql);
+
+		assert_string_equal(PQgetvalue(r, 0, 0), e2e_text("%zu", size));
+		PQclear(r);
+	}
+	free(sql);
+	is_alive(c);
+}
+IN_EACH_MODE(large_queries)
+
+static void many_rows(const char *mode)
+{
+	PGconn *c = client(start(mode, 2));
+	PGresult *r;
+	int rows = 0;
+
+	assert_true(PQsendQuery(c, "select n, repeat('y', n % 100) from generate_series(1, 200000) n"));
+	assert_true(PQsetSingleRowMode(c));
+	while ((r = PQgetResult(c))) {
+		if (PQresultStatus(r) == PGRES_SINGLE_TUPLE) {
+			rows++;
+			assert_int_equal(atoi(PQgetvalue(r, 0, 0)), rows);
+			assert_int_equal(PQgetlength(r, 0, 1), rows % 100);
+		} else {
+			assert_int_equal(PQresultStatus(r), PGRES_TUPLES_OK);
+		}
+		PQclear(r);
+	}
+	assert_int_equal(rows, 200000);
+	is_alive(c);
+}
+IN_EACH_MODE(many_rows)
+
+/* A client that reads nothing while rows come holds back its server, and nobody else. */
+static void a_slow_reader(void **state)
+{
+	struct bouncer *b = start("transaction", 2);
+	PGconn *slow = client(b), *other = client(b);
+	PGresult *r;
+	int rows = 0;
+
+	(void)state;
+	assert_true(PQsendQuery(slow, "select repeat('z', 10000) from generate_series(1, 10000)"));
+	assert_true(PQsetSingleRowMode(slow));
+	WAIT_UNTIL(strcmp(pg_value(pg_shared(),
+				  "select count(*) from pg_stat_activity where wait_event = 'ClientWrite'"),
+			   "1") == 0);
+	for (int i = 0; i < 100; i++)
+		is_alive(other);
+	while ((r = PQgetResult(slow))) {
+		rows += PQresultStatus(r) == PGRES_SINGLE_TUPLE;
+		PQclear(r);
+	}
+	assert_int_equal(rows, 10000);
+}
+
+/* ---- many clients on few servers -------------------------------------------------------- */
+
+enum { CLIENTS = 60, SERVERS = 4, REQUESTS = 40 };
+
+struct tagged {
+	PGconn *c; /* NULL: it is through */
+	int sent;
+	char tag[64];
+};
+
+/* The next request of client i, in one protocol or the other, with a tag that nobody else has. */
+static void send_next(struct tagged *t, int i)
+{
+	const char *value = t->tag;
+
+	snprintf(t->tag, sizeof(t->tag), "client %d request %d", i, t->sent);
+	if (t->sent++ % 2)
+		assert_true(PQsendQueryParams(t->c, "select $1::text", 1, NULL, &value, NULL, NULL, 0));
+	else
+		assert_true(PQsendQuery(t->c, e2e_text("select '%s'", t->tag)));
+}
+
+static void take_reply(struct tagged *t, int i)
+{
+	PGresult *r;
+
+	if (!PQconsumeInput(t->c))
+		fail_msg("client %d: %s", i, PQerrorMessage(t->c));
+	while (!PQisBusy(t->c)) {
+		r = db_keep(PQgetResult(t->c));
+		if (!r)
+			break;
+		if (PQresultStatus(r) != PGRES_TUPLES_OK || strcmp(PQgetvalue(r, 0, 0), t->tag) != 0)
+			fail_msg("client %d wants \"%s\": %s %s", i, t->tag, PQgetvalue(r, 0, 0),
+				PQresultErrorMessage(r));
+	}
+	if (PQisBusy(t->c))
+		return;
+	if (t->sent < REQUESTS) {
+		send_next(t, i);
+	} else {
+		db_close(t->c);
+		t->c = NULL;
+	}
+}
+
+static void many_clients(const char *mode)
+{
+	struct bouncer *b = start(mode, SERVERS);
+	static struct tagged all[CLIENTS];
+	struct pollfd fds[CLIENTS];
+	int left = CLIENTS;
+
+	for (int i = 0; i < CLIENTS; i++)
+		all[i] = (struct tagged){.c = client(b)};
+	for (int i = 0; i < CLIENTS; i++)
+		send_next(&all[i], i);
+	while (left > 0) {
+		for (int i = 0; i < CLIENTS; i++)
+			fds[i] = (struct pollfd){.fd = all[i].c ? PQsocket(all[i].c) : -1, .events = POLLIN};
+		assert_true(poll(fds, CLIENTS, 30000) > 0);
+		left = 0;
+		for (int i = 0; i < CLIENTS; i++) {
+			if (fds[i].revents)
+				take_reply(&all[i], i);
+			left += all[i].c != NULL;
+		}
+	}
+	assert_in_range(bouncer_number(b, "LISTS", "list", "used_servers", "items") +
+				bouncer_number(b, "LISTS", "list", "free_servers", "items"),
+		1, SERVERS);
+	WAIT_UNTIL(bouncer_number(b, "STATS", "database", "app", "total_query_count") == CLIENTS * REQUESTS);
+	assert_int_equal(bouncer_number(b, "STATS", "database", "app", "total_xact_count"), CLIENTS * REQUESTS);
+}
+IN_EACH_MODE(many_clients)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		e2e_test(large_values),
+		in_each_mode(large_queries),
+		in_each_mode(many_rows),
+		e2e_test(a_slow_reader),
+		in_each_mode(many_clients),
+	};
+
+	e2e_init();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -321,6 +321,7 @@ static void login_enter_console(struct client *cl, bool anybody)
 {
 	const struct settings *set = client_settings(cl);
 	struct pooler *p = cl->c.pooler;
+	const char *name;
 
 	cl->is_admin = cl->is_admin || config_list_has(set->admin_users, cl->login->user);
 	cl->is_stats = cl->is_admin || config_list_has(set->stats_users, cl->login->user) || anybody;
@@ -331,6 +332,9 @@ static void login_enter_console(struct client *cl, bool anybody)
 	cl->user = registry_user(&p->registry, cl->login->user);
 	user_hold(cl->user);
 	cl->startup = vars_empty(p->registry.vars);
+	name = startup_get(&cl->login->st, "application_name");
+	if (name)
+		vars_put(&cl->startup, "application_name", name);
 	cl->own = vars_ref(cl->startup);
 	cl->told = vars_ref(cl->startup);
 	if (cl->counted) { /* an administrator can always come in */

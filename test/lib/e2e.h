@@ -160,6 +160,8 @@ int pg_port(const struct pg *p);
 const char *pg_socket_dir(const struct pg *p);
 const char *pg_log(const struct pg *p);
 pid_t pg_pid(const struct pg *p);
+/* The path of a program of its PostgreSQL, as pgbench. */
+const char *pg_program(const struct pg *p, const char *name);
 /* As the superuser, in the database postgres: the first value of the last result, "" when there is none. */
 char *pg_value(struct pg *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Makes a user with the password e2e_password(name), stored as "md5" or "scram-sha-256"; returns its rolpassword. */

@@ -106,7 +106,7 @@ bool pg_has(const char *version)
 	return newest_bindir(version) != NULL;
 }
 
-static const char *program(const struct pg *p, const char *name)
+const char *pg_program(const struct pg *p, const char *name)
 {
 	return e2e_text("%s/%s", p->bindir, name);
 }
@@ -150,7 +150,7 @@ static void launch(struct pg *p)
 {
 	int status = 0;
 
-	p->pid = e2e_spawn((const char *[]){program(p, "postgres"), "-D", p->data, NULL}, NULL, p->log, SIGQUIT);
+	p->pid = e2e_spawn((const char *[]){pg_program(p, "postgres"), "-D", p->data, NULL}, NULL, p->log, SIGQUIT);
 	WAIT_UNTIL(connect_admin(p) || e2e_ended(p->pid, &status));
 	if (PQstatus(p->admin) != CONNECTION_OK) {
 		p->pid = 0;
@@ -179,7 +179,7 @@ struct pg *pg_start(const struct pg_options *o)
 	if (!bindir)
 		fail_msg("there is no PostgreSQL %s: ask pg_has() first", o->version);
 	p = make(bindir);
-	e2e_command((const char *[]){program(p, "initdb"), "-D", p->data, "-A", "trust", "-U", "postgres", "-E", "UTF8",
+	e2e_command((const char *[]){pg_program(p, "initdb"), "-D", p->data, "-A", "trust", "-U", "postgres", "-E", "UTF8",
 		"--locale=C", "--no-sync", NULL});
 	append(e2e_text("%s/postgresql.conf", p->data),
 		e2e_text("%sport = %d\nunix_socket_directories = '%s'\n", base_conf, p->port, p->folder));
@@ -200,7 +200,7 @@ struct pg *pg_start_standby(struct pg *primary)
 {
 	struct pg *p = make(primary->bindir);
 
-	e2e_command((const char *[]){program(p, "pg_basebackup"), "-h", primary->folder, "-p",
+	e2e_command((const char *[]){pg_program(p, "pg_basebackup"), "-h", primary->folder, "-p",
 		e2e_text("%d", primary->port), "-U", "postgres", "-D", p->data, "-X", "stream", "-c", "fast",
 		"--no-sync", "-R", NULL});
 	append(e2e_text("%s/postgresql.conf", p->data),

@@ -10,6 +10,7 @@
  * notation.c  messages in the words of the scripts: built, compared, printed
  * script.c    reads scripts and runs one dialogue in one way
  * dialogues.c runs each dialogue in every way and prints TAP
+ * chaos.c     random sessions, checked against model.c, which is a session of PostgreSQL's
  */
 #ifndef TEST_DIALOG_H
 #define TEST_DIALOG_H
@@ -131,6 +132,9 @@ void world_begin(struct world *w, struct config *c, const struct way *way);
 bool world_end(struct world *w);
 void world_free(struct world *w); /* the rest, after world_end() */
 void world_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Every connection of the pooler as it stands. */
+void world_describe(struct world *w, struct bytes *out);
 
 /* A client's connection. local: over a unix socket. */
 struct end *world_connect(struct world *w, const char *name, bool local);

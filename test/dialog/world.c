@@ -418,7 +418,8 @@ void world_login_reply(struct end *e, bool auth, struct bytes *out)
 		static const unsigned char key[8] = {0, 0, 0x10, 0, 0x5e, 0xc2, 0xe7, 0};
 
 		memcpy(e->key, key, 8);
-		e->key[3] = e->key[7] = (unsigned char)w->n_servers;
+		e->key[3] = e->key[7] = (unsigned char)(e->index + 1);
+		e->key[2] = (unsigned char)(0x10 + (e->index >> 8));
 		e->key_len = 8;
 	}
 	bytes_u8(out, 'K');
@@ -611,6 +612,41 @@ void world_fail(struct world *w, const char *fmt, ...)
 	va_end(ap);
 	bytes_printf(&w->failure, "%s", "");
 	bytes_add(&w->failure, buf, strlen(buf));
+}
+
+static void describe_conn(struct bytes *out, const struct conn *c)
+{
+	const struct end *e = c->stream.under, *to = c->peer != NULL ? c->peer->stream.under : NULL;
+
+	bytes_printf(out, "    %s: state %u, in %u, out %u, left %u%s%s%s%s%s%s", e != NULL ? e->name : "?", c->state,
+		buf_len(&c->in), buf_len(&c->out), c->left, c->skip ? ", skips" : "", c->blocked ? ", blocked" : "",
+		c->eof ? ", eof" : "", c->torn ? ", torn" : "", to != NULL ? ", with " : "",
+		to != NULL ? to->name : "");
+}
+
+/* Every connection of the pooler as it stands, for failures that need more than what was said. */
+void world_describe(struct world *w, struct bytes *out)
+{
+	struct conn *c;
+	struct pool *p;
+
+	TAILQ_FOREACH (c, &w->pooler.clients, all) {
+		describe_conn(out, c);
+		bytes_printf(out, ", %s\n", client_state_text[c->state]);
+	}
+	TAILQ_FOREACH (c, &w->pooler.servers, all) {
+		const struct server *s = conn_server(c);
+
+		describe_conn(out, c);
+		bytes_printf(out, ", %s, status %c, requests %u%s%s%s, cancels %u%s\n", server_state_text[c->state],
+			s->status != 0 ? s->status : '-', s->ring.n, s->ring.skipping ? ", skipping" : "",
+			s->ring.open ? ", open" : "", s->ring.copying ? ", copying" : "", s->cancels,
+			s->dirty ? ", dirty" : "");
+	}
+	TAILQ_FOREACH (p, &w->pooler.registry.pools, all)
+		bytes_printf(out, "    %s/%s: login %u, idle %u, tested %u, busy %u, waiting %u, linked %u, ramp %u\n",
+			p->db->name, p->user->name, p->n[SLOT_SETUP], p->n[SLOT_IDLE], p->n[SLOT_TESTED],
+			p->n[SLOT_BUSY], p->waiting, p->linked, p->ramp);
 }
 
 /* A number that must be 0 when all have gone. */

@@ -135,10 +135,23 @@ void bouncer_rewrite(struct bouncer *b, const struct bouncer_options *o)
 
 /* ---- life ---- */
 
-static bool listens(const struct bouncer *b)
+/* A quiet or detached one says nothing on standard error: only its port tells. */
+static bool is_silent(const struct bouncer_options *o)
 {
-	int fd = raw_connect(b->port, b->tcp ? NULL : e2e_text("%s/.s.PGSQL.%d", b->folder, b->port));
+	for (const char *const *a = o->args; a && *a; a++)
+		if (strcmp(*a, "-q") == 0 || strcmp(*a, "--quiet") == 0 || strcmp(*a, "-d") == 0)
+			return true;
+	return false;
+}
 
+/* It says so once the signals are watched and all sockets are open. */
+static bool is_up(struct bouncer *b, const struct bouncer_options *o)
+{
+	int fd;
+
+	if (!is_silent(o))
+		return bouncer_logged(b, "process up: ");
+	fd = raw_connect(b->port, b->tcp ? NULL : e2e_text("%s/.s.PGSQL.%d", b->folder, b->port));
 	if (fd < 0)
 		return false;
 	raw_close(fd);
@@ -180,7 +193,7 @@ struct bouncer *bouncer_start(const struct bouncer_options *o)
 	bouncer_rewrite(b, o);
 	launch(b, o);
 	if (!o->may_fail) {
-		WAIT_UNTIL(listens(b) || !bouncer_running(b));
+		WAIT_UNTIL(is_up(b, o) || !bouncer_running(b));
 		if (!bouncer_running(b))
 			fail_msg("psbouncer did not start:\n%s", bouncer_log(b));
 	}

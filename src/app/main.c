@@ -272,13 +272,15 @@ static bool prepare(struct app *a)
 static bool open_all(struct app *a)
 {
 	struct errs errs = {0};
-	bool ok = pooler_configure(&a->pooler, a->config, &errs) && listener_open_all(&a->pooler, a->inherited, &errs);
+	/* Signals first: whoever can connect may believe that it has started, and must not kill it with one. */
+	bool ok = watch_signals(a) && pooler_configure(&a->pooler, a->config, &errs) &&
+		  listener_open_all(&a->pooler, a->inherited, &errs);
 
 	say_errors(&errs, LL_ERROR);
 	errs_free(&errs);
 	if (!ok)
 		log_msg(LL_FATAL, "cannot start");
-	return ok && watch_signals(a);
+	return ok;
 }
 
 static void say_ready(struct app *a)

@@ -24,15 +24,26 @@ static void dial_finish(struct dial *d, bool ok)
 	d->done(d->c, ok, ok ? NULL : d->why);
 }
 
-/* This address is no good: the next one, or the end. */
-static void dial_failed(struct dial *d, const char *what, const char *why)
+static const char *dial_folder(const struct dial *d)
+{
+	return d->endpoint->host[0] ? d->endpoint->host : d->c->pooler->registry.config->set.unix_socket_dir;
+}
+
+static void dial_say(struct dial *d, const char *what, const char *why)
 {
 	char text[ADDR_TEXT];
 
 	if (endpoint_is_local(d->endpoint))
-		snprintf(d->why, sizeof(d->why), "%s in %s: %s", what, d->endpoint->host, why);
+		snprintf(d->why, sizeof(d->why), "%s to %s/.s.PGSQL.%u: %s", what, dial_folder(d), d->endpoint->port,
+			why);
 	else
 		snprintf(d->why, sizeof(d->why), "%s to %s: %s", what, addr_text(&d->c->remote, text), why);
+}
+
+/* This address is no good: the next one, or the end. */
+static void dial_failed(struct dial *d, const char *what, const char *why)
+{
+	dial_say(d, what, why);
 	stream_close(&d->c->stream);
 	buf_free(&d->c->out);
 	buf_free(&d->c->in);
@@ -58,10 +69,8 @@ static void dial_tune(struct dial *d)
 
 static bool dial_connect_local(struct dial *d)
 {
-	const struct config *cfg = d->c->pooler->registry.config;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	const char *dir = d->endpoint->host[0] ? d->endpoint->host : cfg->set.unix_socket_dir;
-	int n = snprintf(path, sizeof(path), "%s/.s.PGSQL.%u", dir, d->endpoint->port);
+	int n = snprintf(path, sizeof(path), "%s/.s.PGSQL.%u", dial_folder(d), d->endpoint->port);
 
 	d->c->remote = (struct addr){.family = AF_UNIX, .port = d->endpoint->port};
 	if (n < 0 || (size_t)n >= sizeof(path)) {
@@ -100,7 +109,7 @@ static void dial_next(struct dial *d)
 			conn_settle(d->c);
 			return;
 		}
-		snprintf(d->why, sizeof(d->why), "connect failed: %s", strerror(errno));
+		dial_say(d, "connect", strerror(errno));
 	}
 	dial_finish(d, false);
 }

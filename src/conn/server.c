@@ -141,7 +141,7 @@ static void server_event(struct conn *c, enum stream_event what)
 static void server_gone(struct conn *c, bool broken)
 {
 	struct server *s = conn_server(c);
-	char buf[200];
+	char buf[200], said[80];
 	const char *text = broken ? stream_error(&c->stream, buf, sizeof(buf)) : "server closed the connection";
 
 	if (c->state == SS_DIAL) {
@@ -151,7 +151,8 @@ static void server_gone(struct conn *c, bool broken)
 	} else if (c->state == SS_IDLE) {
 		conn_close(c, CLOSE_SERVER_SAID, text);
 	} else if (s->fatal_code[0]) {
-		conn_close(c, CLOSE_SERVER_SAID, NULL);
+		snprintf(said, sizeof(said), "%s, SQLSTATE %s", close_rows[CLOSE_SERVER_SAID].text, s->fatal_code);
+		conn_close(c, CLOSE_SERVER_SAID, said);
 	} else {
 		conn_close(c, CLOSE_SERVER_CRASHED, NULL);
 	}
@@ -355,6 +356,11 @@ void server_end_batch(struct server *s)
 		ring_push(&s->ring, (struct request){.kind = REQ_COPY_END});
 	}
 	if (s->ring.open || s->ring.skipping) {
+		/* A Sync alone would commit what PostgreSQL rolls back when a client leaves without one. */
+		if (s->ring.open && !s->ring.skipping) {
+			msgw_describe(relay_out(&s->c), 'S', s->c.pooler->refused_name);
+			ring_push(&s->ring, (struct request){.kind = REQ_DESCRIBE, .action = ACT_SWALLOW});
+		}
 		msgw_sync(relay_out(&s->c));
 		ring_push(&s->ring, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
 	}

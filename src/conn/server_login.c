@@ -185,8 +185,9 @@ void server_login_failed(struct server *s, const char *code, const char *text, b
 	snprintf(kept, sizeof(kept), "%s", text);
 	if (!secure) {
 		endpoint_failed(s->endpoint);
-		log_repeated(&s->endpoint->said, LL_WARNING, "server login failed: %s/%s: %s%s%s", p->db->name,
-			p->user->name, kept, code[0] ? ", SQLSTATE " : "", code);
+		log_repeated(&s->endpoint->said, LL_WARNING, "server login failed: %s/%s at %s:%u: %s%s%s", p->db->name,
+			p->user->name, s->endpoint->host[0] ? s->endpoint->host : "unix_socket_dir", s->endpoint->port,
+			kept, code[0] ? ", SQLSTATE " : "", code);
 	}
 	if (l && secure)
 		server_launch_next(p, s->slot.reserve, l->tried, s->endpoint);

@@ -209,9 +209,15 @@ bool pooler_configure(struct pooler *p, struct config *c, struct errs *errs)
 	p->server_tls = server_tls;
 	registry_configure(&p->registry, c);
 	listener_configure(p);
+	/* Limits of time may have become shorter for whoever they run for. */
 	TAILQ_FOREACH (conn, &p->clients, all)
 		if (conn_client(conn)->db)
 			client_configure(conn_client(conn));
+		else if (!conn_is_closed(conn))
+			conn_settle(conn);
+	TAILQ_FOREACH (conn, &p->servers, all)
+		if (!conn_is_closed(conn))
+			conn_settle(conn);
 	return true;
 }
 

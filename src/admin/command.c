@@ -474,12 +474,37 @@ enum command_outcome command_run(const struct command *c, const struct command_c
 
 /* ---- the manual ---- */
 
+enum { MANUAL_WIDTH = 78 };
+
+/* A sentence begins a line, as roff wants it, and no line is longer than fits. */
+static void manual_text(struct buf *out, const char *text)
+{
+	size_t column = 0, n;
+	bool ended = false;
+
+	for (; *text != '\0'; text += n + strspn(text + n, " ")) {
+		n = strcspn(text, " ");
+		if (column > 0 && (ended || column + 1 + n > MANUAL_WIDTH)) {
+			buf_puts(out, "\n");
+			column = 0;
+		} else if (column > 0) {
+			buf_puts(out, " ");
+			column++;
+		}
+		buf_append(out, text, n);
+		column += n;
+		ended = text[n - 1] == '.';
+	}
+	buf_puts(out, "\n");
+}
+
 static void manual_item(struct buf *out, const char *word, const char *rest, const char *help)
 {
 	buf_printf(out, ".TP\n.B %s", word);
 	if (rest[0] != '\0')
 		buf_printf(out, " %s", rest);
-	buf_printf(out, "\n%s\n", help);
+	buf_puts(out, "\n");
+	manual_text(out, help);
 }
 
 void command_print_manual(struct buf *out)

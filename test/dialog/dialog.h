@@ -6,11 +6,13 @@
  * it must have received.
  *
  * world.c     the ends, what a read returns and a write takes, one turn after
- *             another until nothing moves, the accounts at the end
- * notation.c  messages in the words of the scripts: built, compared, printed
- * script.c    reads scripts and runs one dialogue in one way
+ *             another until nothing moves; above.c puts the console on top
+ * accounts.c  what must be left when all ends have gone
+ * notation.c  messages in the words of the scripts
+ * phrase.c    their bytes, and what came compared with what was to come
+ * script.c    reads scripts and runs one dialogue in one way; steps*.c its verbs
  * dialogues.c runs each dialogue in every way and prints TAP
- * chaos.c     random sessions, checked against model.c, which is a session of PostgreSQL's
+ * chaos*.c    random sessions, checked against model.c, which is a session of PostgreSQL's
  */
 #ifndef TEST_DIALOG_H
 #define TEST_DIALOG_H
@@ -135,6 +137,8 @@ void world_fail(struct world *w, const char *fmt, ...) __attribute__((format(pri
 
 /* Every connection of the pooler as it stands. */
 void world_describe(struct world *w, struct bytes *out);
+/* Fails the world when something is left of a session although all ends have gone. */
+void world_check_accounts(struct world *w);
 
 /* A client's connection. local: over a unix socket. */
 struct end *world_connect(struct world *w, const char *name, bool local);

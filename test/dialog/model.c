@@ -378,7 +378,7 @@ static void on_copying(struct model *m, char type)
 	case 'f': end_copy(m, "57014", "COPY from stdin failed"); break;
 	case 'S':
 	case 'H': break;
-	default: m->broken = true;
+	default: m->dead = true;
 	}
 }
 
@@ -414,7 +414,7 @@ void model_feed(struct model *m, const char *p, size_t n)
 	size_t at = 0;
 
 	bytes_add(&m->in, p, n);
-	while (m->work == MODEL_READY && m->in.n - at >= 5) {
+	while (m->work == MODEL_READY && !m->dead && m->in.n - at >= 5) {
 		const unsigned char *u = (const unsigned char *)m->in.p + at;
 		size_t size = 1 + ((size_t)u[1] << 24 | (size_t)u[2] << 16 | (size_t)u[3] << 8 | u[4]);
 		char *text;

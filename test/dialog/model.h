@@ -36,6 +36,7 @@ struct model {
 	char portal[128];
 	bool has_portal;
 	bool broken; /* it was sent what it does not know */
+	bool dead;   /* it was sent something else in the middle of a COPY, and has ended */
 	/* A statement has run to its end, or its error; may be NULL. */
 	void (*ran)(const char *sql, void *arg);
 	void *arg;

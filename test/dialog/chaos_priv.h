@@ -1,0 +1,76 @@
+/*
+ * chaos_priv: what the files of chaos share.
+ */
+#ifndef TEST_DIALOG_CHAOS_PRIV_H
+#define TEST_DIALOG_CHAOS_PRIV_H
+
+#include "dialog/dialog.h"
+#include "dialog/model.h"
+
+enum { PLAYERS = 6, HOSTS = 512, SERIALS = 8192, STEPS = 400 };
+
+struct player {
+	struct end *e; /* NULL: not connected */
+	struct model want;
+	size_t want_pos; /* of want.out, compared */
+	bool logged_in;
+	struct bytes todo; /* said, but not sent yet */
+	size_t todo_pos;
+	bool barrier; /* says nothing until all is answered */
+	bool sleeps;  /* what it waits for ends by a cancel */
+	char sleep_sql[64];
+	bool asked;		  /* a cancel was sent for it */
+	bool finished;		  /* has said its last */
+	int serials[SERIALS / 8]; /* of its Queries that a session of its own has run */
+	size_t n_serials;
+};
+
+struct host {
+	struct end *e;
+	struct model m;
+	size_t sent; /* of m.out */
+	bool dying;
+};
+
+struct chaos {
+	struct world w;
+	uint64_t seed;
+	struct player players[PLAYERS];
+	struct host hosts[HOSTS];
+	size_t n_hosts;
+	int serial;
+	unsigned char ran[SERIALS]; /* how often */
+	bool must[SERIALS];
+	bool session, deaths;
+	unsigned died;
+	bool trace;
+};
+
+/* Less than n. */
+unsigned pick(struct chaos *c, unsigned n);
+/* -v */
+void say(struct chaos *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void say_bytes(struct chaos *c, const struct end *e, const char *verb, const char *p, size_t n);
+/* The number of "word #number"; 0: it has none. */
+int serial_of(const char *sql);
+
+/* Those that answer whether something was done; all: as much as there is. */
+void hosts_meet(struct chaos *c);
+bool host_lives(const struct host *h);
+bool host_hears(struct chaos *c, struct host *h);
+bool host_answers(struct chaos *c, struct host *h, bool all);
+void host_dies(struct chaos *c, struct host *h);
+bool cancels_go_on(struct chaos *c, bool all);
+
+void player_connects(struct chaos *c, struct player *p);
+void player_asks(struct chaos *c, struct player *p);
+bool player_sends(struct chaos *c, struct player *p, bool all);
+void player_cancels(struct chaos *c, struct player *p);
+void player_leaves(struct chaos *c, struct player *p);
+/* Ends the batch and the transaction that it may be in: others wait for its server. */
+bool player_finishes(struct chaos *c, struct player *p);
+void player_compares(struct chaos *c, struct player *p);
+void player_differs(struct chaos *c, const struct player *p);
+void player_forget(struct player *p);
+
+#endif

@@ -1,0 +1,259 @@
+/*
+ * steps: what the verbs of a script do: what ends send and must have received,
+ * how they come and go. The table of all verbs stands at the end.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dialog/script_priv.h"
+
+/* ---- what was said and heard ---- */
+
+bool step_is_backend(const struct step *s)
+{
+	bool server = (s->end[0] == 's' || s->end[0] == 'c') && s->end[1] >= '0' && s->end[1] <= '9';
+
+	return (strcmp(s->verb->name, ">") == 0) == server;
+}
+
+static bool step_mismatch(struct step *s, struct world *w, struct end *e, const struct phrase *f)
+{
+	struct bytes b = {0};
+	bool backend = e->kind == END_CLIENT;
+
+	bytes_printf(&b, "%s was to receive\n        ", e->name);
+	phrase_print(&b, f);
+	bytes_printf(&b, "\n    but has\n");
+	messages_print(&b, e->rx.p + e->rx_pos, e->rx.n - e->rx_pos, backend, e->kind != END_CLIENT && e->rx_pos == 0);
+	if (e->stream == NULL)
+		bytes_printf(&b, "    and is closed by the pooler\n");
+	world_fail(w, "%s", b.p);
+	bytes_free(&b);
+	(void)s;
+	return false;
+}
+
+static bool run_send(struct step *s, struct world *w, struct end *e)
+{
+	struct bytes b = {0};
+	size_t *bounds = calloc(s->n_phrases + 1, sizeof(*bounds));
+	bool ok = bounds != NULL;
+
+	for (size_t i = 0; ok && i < s->n_phrases; i++) {
+		ok = phrase_build(&s->phrases[i], e, &b);
+		bounds[i] = b.n;
+	}
+	if (ok && e->eof) {
+		world_fail(w, "%s has closed already", e->name);
+		ok = false;
+	}
+	if (ok)
+		world_send(e, b.p, b.n, bounds, s->n_phrases);
+	free(bounds);
+	bytes_free(&b);
+	return ok;
+}
+
+/* A peer that takes its bytes slowly may lose the last words of a connection that is closed. */
+static bool lost_the_rest(const struct world *w, const struct end *e)
+{
+	return w->way.blocks && e->stream == NULL;
+}
+
+static bool run_expect(struct step *s, struct world *w, struct end *e)
+{
+	for (size_t i = 0; i < s->n_phrases; i++) {
+		size_t used = 0;
+		enum match r = phrase_match(&s->phrases[i], e, e->rx.p + e->rx_pos, e->rx.n - e->rx_pos, &used);
+
+		if (r == MATCH_MORE && lost_the_rest(w, e)) {
+			e->rx_pos = e->rx.n;
+			return true;
+		}
+		if (r != MATCH_YES)
+			return step_mismatch(s, w, e, &s->phrases[i]);
+		e->rx_pos += used;
+	}
+	return true;
+}
+
+/* A connection that psbouncer closes may say goodbye to its server; where it must, the script says so. */
+static bool has_goodbye(const struct end *e)
+{
+	size_t n = e->rx.n - e->rx_pos;
+
+	return e->kind == END_SERVER && e->stream == NULL && (n == 5 || (n < 5 && e->w->way.blocks)) &&
+	       memcmp(e->rx.p + e->rx_pos, "X\0\0\0\4", n) == 0;
+}
+
+bool end_has_all(struct world *w, struct end *e)
+{
+	struct bytes b = {0};
+
+	if (e->rx.n == e->rx_pos || has_goodbye(e))
+		return true;
+	bytes_printf(&b, "%s was to receive nothing more, but has\n", e->name[0] != '\0' ? e->name : "a server");
+	messages_print(&b, e->rx.p + e->rx_pos, e->rx.n - e->rx_pos, e->kind == END_CLIENT,
+		e->kind != END_CLIENT && e->rx_pos == 0);
+	world_fail(w, "%s", b.p);
+	bytes_free(&b);
+	return false;
+}
+
+static bool run_nothing(struct step *s, struct world *w, struct end *e)
+{
+	(void)s;
+	return end_has_all(w, e);
+}
+
+static bool run_closed(struct step *s, struct world *w, struct end *e)
+{
+	(void)s;
+	if (!end_has_all(w, e))
+		return false;
+	if (e->stream != NULL)
+		world_fail(w, "%s was to be closed by the pooler, but is open", e->name);
+	return e->stream == NULL;
+}
+
+static bool run_alive(struct step *s, struct world *w, struct end *e)
+{
+	(void)s;
+	if (e->stream == NULL)
+		world_fail(w, "%s was to be open, but is closed by the pooler", e->name);
+	return e->stream != NULL;
+}
+
+/* ---- ends ---- */
+
+static bool run_open(struct step *s, struct world *w, struct end *e)
+{
+	(void)e;
+	world_connect(w, s->end, s->n > 0 && strcmp(s->v[0].s, "unix") == 0);
+	return true;
+}
+
+/* connect [name=value]...: a StartupMessage, and all up to the first ReadyForQuery */
+static bool run_connect(struct step *s, struct world *w, struct end *e)
+{
+	struct phrase hello = {.kind = PHRASE_STARTUP, .arg = s->v, .n_args = s->n};
+	struct phrase welcome = {.kind = PHRASE_WELCOME};
+	struct bytes b = {0};
+	size_t used = 0;
+	bool ok;
+
+	e = world_connect(w, s->end, false);
+	phrase_build(&hello, e, &b);
+	world_send(e, b.p, b.n, NULL, 0);
+	bytes_free(&b);
+	ok = phrase_match(&welcome, e, e->rx.p, e->rx.n, &used) == MATCH_YES;
+	if (!ok)
+		return step_mismatch(s, w, e, &welcome);
+	e->rx_pos = used;
+	return true;
+}
+
+/* NEW cancel END: a connection that asks for END's query to be cancelled */
+static bool run_cancel(struct step *s, struct world *w, struct end *e)
+{
+	struct end *of = s->n == 1 ? world_end_by_name(w, s->v[0].s) : NULL;
+
+	(void)e;
+	return of != NULL && of->kind == END_CLIENT && world_cancel(w, s->end, of);
+}
+
+static bool run_eof(struct step *s, struct world *w, struct end *e)
+{
+	(void)s, (void)w;
+	world_eof(e);
+	return true;
+}
+
+static bool run_reset(struct step *s, struct world *w, struct end *e)
+{
+	(void)s, (void)w;
+	world_reset(e);
+	return true;
+}
+
+static bool run_stall(struct step *s, struct world *w, struct end *e)
+{
+	char which = (char)e->index;
+
+	e->stalled = strcmp(s->verb->name, "stall") == 0;
+	if (e->kind == END_CLIENT)
+		world_record(w, FUZZ_SWITCH, e->stalled ? FUZZ_STALL : FUZZ_TAKE, &which, 1);
+	world_settle(w);
+	return true;
+}
+
+/* login [name=value]...: what follows a right password, or stands alone */
+static bool run_login(struct step *s, struct world *w, struct end *e)
+{
+	struct bytes b = {0};
+
+	(void)s, (void)w;
+	world_login_reply(e, true, &b);
+	world_send(e, b.p, b.n, NULL, 0);
+	bytes_free(&b);
+	return true;
+}
+
+/* key HEX...: process id and secret that it will tell */
+static bool run_key(struct step *s, struct world *w, struct end *e)
+{
+	(void)w;
+	e->key_len = 0;
+	for (size_t i = 0; i < s->n; i++)
+		for (size_t k = 0; k + 1 < s->v[i].n && e->key_len < sizeof(e->key); k += 2) {
+			unsigned v;
+
+			if (sscanf(s->v[i].s + k, "%2x", &v) != 1)
+				return false;
+			e->key[e->key_len++] = (unsigned char)v;
+		}
+	return true;
+}
+
+/* ---- the verbs ---- */
+
+static const struct verb verbs[] = {
+	{">", VERB_END, TAKES_MESSAGES, run_send},
+	{"<", VERB_END, TAKES_MESSAGES, run_expect},
+	{"nothing", VERB_END, TAKES_WORDS, run_nothing},
+	{"closed", VERB_END, TAKES_WORDS, run_closed},
+	{"alive", VERB_END, TAKES_WORDS, run_alive},
+	{"open", VERB_NEW, TAKES_WORDS, run_open},
+	{"connect", VERB_NEW, TAKES_WORDS, run_connect},
+	{"cancel", VERB_NEW, TAKES_WORDS, run_cancel},
+	{"eof", VERB_END, TAKES_WORDS, run_eof},
+	{"reset", VERB_END, TAKES_WORDS, run_reset},
+	{"stall", VERB_END, TAKES_WORDS, run_stall},
+	{"take", VERB_END, TAKES_WORDS, run_stall},
+	{"login", VERB_END, TAKES_WORDS, run_login},
+	{"key", VERB_END, TAKES_WORDS, run_key},
+	{"scram", VERB_END, TAKES_WORDS, run_scram},
+	{"clock", VERB_PLAIN, TAKES_WORDS, run_clock},
+	{"server", VERB_PLAIN, TAKES_WORDS, run_server},
+	{"pool", VERB_PLAIN, TAKES_WORDS, run_pool},
+	{"counters", VERB_PLAIN, TAKES_WORDS, run_counters},
+	{"stats", VERB_PLAIN, TAKES_WORDS, run_stats},
+	{"pause", VERB_PLAIN, TAKES_WORDS, run_pause},
+	{"resume", VERB_PLAIN, TAKES_WORDS, run_pause},
+	{"reconnect", VERB_PLAIN, TAKES_WORDS, run_pause},
+	{"disable", VERB_PLAIN, TAKES_WORDS, run_disable},
+	{"enable", VERB_PLAIN, TAKES_WORDS, run_disable},
+	{"shutdown", VERB_PLAIN, TAKES_WORDS, run_shutdown},
+	{"reload", VERB_PLAIN, TAKES_BLOCK, run_reload},
+	{"log", VERB_PLAIN, TAKES_WORDS, run_log},
+	{"nolog", VERB_PLAIN, TAKES_WORDS, run_log},
+};
+
+const struct verb *verb_find(const char *name, bool plain)
+{
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (strcmp(verbs[i].name, name) == 0 && (verbs[i].has == VERB_PLAIN) == plain)
+			return &verbs[i];
+	return NULL;
+}

@@ -72,6 +72,13 @@ void relay_flush(struct conn *dst)
 		return;
 	}
 	relay_send(dst, NULL, 0);
+	if (conn_is_closed(dst) || dst->blocked)
+		return;
+	/* What had come already stopped while this was too much: no event tells that it may go on. */
+	if (buf_len(&dst->in))
+		relay_resume(dst);
+	if (dst->peer && buf_len(&dst->peer->in))
+		relay_resume(dst->peer);
 }
 
 void relay_last_words(struct conn *dst)
@@ -86,6 +93,15 @@ void relay_last_words(struct conn *dst)
 	}
 }
 
+/* One that is closing writes its last words itself. */
+static void relay_flush_later(struct conn *dst)
+{
+	if (dst->flushing || conn_is_closed(dst))
+		return;
+	dst->flushing = true;
+	TAILQ_INSERT_TAIL(&dst->pooler->flush, dst, flush);
+}
+
 /* The open run goes out by itself: a long one straight to the socket, a short one behind dst->out. */
 static void relay_close_run(struct relay_scan *w)
 {
@@ -96,10 +112,12 @@ static void relay_close_run(struct relay_scan *w)
 	w->pos = w->scan;
 	if (!n || !dst)
 		return;
-	if (n > RELAY_CLOSE_RUN)
+	if (n > RELAY_CLOSE_RUN && !conn_is_closed(dst)) {
 		relay_send(dst, run, n);
-	else
+	} else {
 		buf_append(&dst->out, run, n);
+		relay_flush_later(dst);
+	}
 }
 
 struct buf *relay_out(struct conn *dst)
@@ -108,10 +126,7 @@ struct buf *relay_out(struct conn *dst)
 
 	if (p->scan && p->scan->src->peer == dst)
 		relay_close_run(p->scan);
-	if (!dst->flushing) {
-		dst->flushing = true;
-		TAILQ_INSERT_TAIL(&p->flush, dst, flush);
-	}
+	relay_flush_later(dst);
 	return &dst->out;
 }
 

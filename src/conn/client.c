@@ -473,13 +473,20 @@ static void client_done(struct conn *c)
 	client_unlink(conn_client(c));
 }
 
+/* Session mode: its parameters are set again on the server that it has had all along, with all that it left there. */
+static bool client_has_session(const struct client *cl)
+{
+	return cl->ask.pool->mode == POOL_SESSION && cl->unsettled;
+}
+
 static void client_lost(struct conn *c, enum close_why why, const char *detail, bool said)
 {
 	struct client *cl = conn_client(c);
 
 	cl->ask.pool->linked--;
-	if (c->state == CS_PREPARING && !said) {
+	if (c->state == CS_PREPARING && !said && !client_has_session(cl)) {
 		/* Nothing of its request was sent: it asks for another one. */
+		client_answered(cl);
 		client_goto(cl, CS_IDLE);
 		relay_resume(c);
 	} else if (said) {
@@ -510,11 +517,15 @@ static void client_prepared(struct conn *c, bool ok, const char *code, const cha
 	struct client *cl = conn_client(c);
 	struct conn *s = c->peer;
 
-	cl->unsettled = false;
 	if (ok) {
+		cl->unsettled = false;
 		client_take_spelling(cl, now);
 		client_goto(cl, CS_ACTIVE);
 		relay_resume(c);
+		return;
+	}
+	if (client_has_session(cl)) { /* it must not go on with another server as if nothing had happened */
+		conn_close(s, CLOSE_SERVER_PARAMETERS, text);
 		return;
 	}
 	client_unlink(cl);
@@ -633,10 +644,17 @@ static const struct conn_ops client_ops = {
 
 /* ---- refusals and cancel ------------------------------------------------------------- */
 
+void client_answered(struct client *cl)
+{
+	cl->idle_us = clock_us();
+	cl->query_us = cl->xact_us = 0;
+}
+
 void client_refuse(struct client *cl, const char *code, const char *text, const char *hint, bool simple)
 {
 	struct msgw_error e = {.severity = "ERROR", .code = code, .message = text, .hint = hint};
 
+	client_answered(cl);
 	if (client_settings(cl)->log_pooler_errors)
 		conn_log(&cl->c, LL_WARNING, "pooler error: %s", text);
 	msgw_error(relay_out(&cl->c), &e);

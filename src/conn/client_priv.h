@@ -12,6 +12,8 @@ struct msg;
 struct settings;
 
 const struct settings *client_settings(const struct client *cl);
+/* It has said something that no server is needed for, or that was refused: its idle time begins anew. */
+void client_answered(struct client *cl);
 
 /* client_login.c */
 bool client_login_fresh(struct conn *c);

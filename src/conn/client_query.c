@@ -69,9 +69,10 @@ static bool client_must_settle(struct client *cl, struct conn *s)
 {
 	if (!cl->unsettled || cl->query_us || cl->status != 'I' || s->ops->serves->is_busy(s))
 		return false;
-	cl->unsettled = false;
-	if (s->ops->serves->prepare(s, cl->own))
+	if (s->ops->serves->prepare(s, cl->own)) {
+		cl->unsettled = false;
 		return false;
+	}
 	client_goto(cl, CS_PREPARING);
 	return true;
 }
@@ -138,6 +139,7 @@ static enum verdict client_skip(struct client *cl, const struct msg *m)
 {
 	if (m->type == MSG_SYNC) {
 		cl->skipping = false;
+		client_answered(cl);
 		msgw_ready(relay_out(&cl->c), 'I');
 	}
 	return V_DROP;
@@ -146,6 +148,7 @@ static enum verdict client_skip(struct client *cl, const struct msg *m)
 /* What needs no server when there is none: in the order of the answers nothing is outstanding. */
 static enum verdict client_alone(struct client *cl, const struct msg *m)
 {
+	client_answered(cl);
 	switch (m->type) {
 	case MSG_SYNC: msgw_ready(relay_out(&cl->c), 'I'); return V_DROP;
 	case MSG_CLOSE: msgw_empty(relay_out(&cl->c), MSG_CLOSE_COMPLETE); return V_DROP;

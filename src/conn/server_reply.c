@@ -134,24 +134,28 @@ static enum verdict server_on_error(struct server *s, const struct msg *m)
 {
 	struct error_fields f;
 	struct request q;
+	bool fatal;
 
 	wire_error_fields(m, &f);
 	if (strlen(f.code) != 5)
 		return server_nonsense(s, "an error without an SQLSTATE");
-	if (!strcmp(f.severity, "FATAL") || !strcmp(f.severity, "PANIC"))
-		memcpy(s->fatal_code, f.code, sizeof(s->fatal_code));
-	else if (!ring_front(&s->ring))
+	fatal = !strcmp(f.severity, "FATAL") || !strcmp(f.severity, "PANIC");
+	if (!fatal && !ring_front(&s->ring))
 		return server_nonsense(s, "an error that no request asked for");
+	if (s->ring.in_copy)
+		s->dirty = true; /* whether those Syncs are answered cannot be known, whatever completes after this */
 	q = ring_error(&s->ring);
 	if (q.action == ACT_REFUSE && s->c.peer && !strcmp(f.code, "26000")) {
 		refusal_write(relay_out(s->c.peer), (enum refusal)q.why);
 		return V_DROP;
 	}
 	if (q.action == ACT_SWALLOW) {
-		if (q.kind == REQ_QUERY)
+		if (fatal || q.kind == REQ_QUERY)
 			s->dirty = true; /* what we put in front did not work: nobody may rely on this connection */
-		return V_DROP;
+		return V_DROP; /* the client was told nothing: of a FATAL one it gets the close's own words */
 	}
+	if (fatal)
+		memcpy(s->fatal_code, f.code, sizeof(s->fatal_code));
 	return server_pass(s, &q);
 }
 
@@ -258,8 +262,12 @@ enum verdict server_message(struct conn *c, const struct msg *m, uint32_t *arg)
 		return server_login_message(s, m, arg);
 	switch (m->type) {
 	case MSG_PARAMETER_STATUS: return server_on_var(s, m);
-	case MSG_NOTICE_RESPONSE:
-	case MSG_NOTIFICATION: return c->state == SS_ACTIVE ? server_pass(s, ring_front(&s->ring)) : V_DROP;
+	case MSG_NOTIFICATION:
+		/* It answers nothing: a session that listens is told whatever of our own is asked at the moment. */
+		if (s->slot.pool->mode == POOL_SESSION)
+			return server_pass(s, NULL);
+		/* FALLTHROUGH */
+	case MSG_NOTICE_RESPONSE: return c->state == SS_ACTIVE ? server_pass(s, ring_front(&s->ring)) : V_DROP;
 	default: break;
 	}
 	switch ((enum server_state)c->state) {

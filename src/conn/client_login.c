@@ -624,7 +624,9 @@ size_t client_login_raw(struct conn *c, const char *p, size_t n, size_t *need)
 
 	switch (wire_startup(p, n, &st, need)) {
 	case STARTUP_MORE: return 0;
-	case STARTUP_BAD: conn_close(c, CLOSE_STARTUP, st.why); return 0;
+	case STARTUP_BAD:
+		conn_close(c, strcmp(st.code, "0A000") == 0 ? CLOSE_PROTOCOL_VERSION : CLOSE_STARTUP, st.why);
+		return 0;
 	case STARTUP_SSL: login_on_ssl_request(cl, n - st.size); return st.size;
 	case STARTUP_GSS:
 		if (login_get(cl)->asked_gss) {

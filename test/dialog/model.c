@@ -439,6 +439,7 @@ void model_feed(struct model *m, const char *p, size_t n)
 void model_init(struct model *m, const char *zone)
 {
 	*m = (struct model){.status = 'I'};
+	bytes_add(&m->out, "", 0);
 	snprintf(m->zone, sizeof(m->zone), "%s", zone);
 	memcpy(m->zone_login, m->zone, sizeof(m->zone));
 	memcpy(m->zone_before, m->zone, sizeof(m->zone));

@@ -130,6 +130,9 @@ static struct end *end_new(struct world *w, enum end_kind kind)
 		abort();
 	e->w = w;
 	e->kind = kind;
+	/* Places to look at, however little is there. */
+	bytes_add(&e->tx, "", 0);
+	bytes_add(&e->rx, "", 0);
 	e->index = kind == END_CLIENT ? w->n_clients++ : w->n_hosts++;
 	TAILQ_INSERT_TAIL(&w->ends, e, all);
 	return e;

@@ -119,8 +119,8 @@ static void trust(void **state)
 	is_refused(b, "dbname=app user=nobody", "28000", "no such user");
 	is_refused(b, "dbname=nowhere user=nobody", "28000", "no such user");
 	is_refused(b, "dbname=nowhere user=app_plain", "3D000", "no such database: nowhere");
-	assert_true(bouncer_logged(b, "login attempt: db=app user=nobody tls=no"));
-	assert_true(bouncer_logged(b, "closing because: no such user (age="));
+	WAIT_UNTIL(bouncer_logged(b, "login attempt: db=app user=nobody tls=no"));
+	WAIT_UNTIL(bouncer_logged(b, "closing because: no such user (age="));
 }
 
 static void any(void **state)
@@ -380,7 +380,7 @@ static void servers_by_password_file(void **state)
 	assert_int_equal(remove(file), 0);
 	bouncer_command(b, "reconnect");
 	assert_string_equal(db_error(c, "select 1"), "28P01");
-	assert_true(bouncer_logged(b, "cannot read password_file"));
+	WAIT_UNTIL(bouncer_logged(b, "cannot read password_file"));
 	e2e_file("rotated", 0600, "second secret\r\n");
 	c = db_connect("%s dbname=app user=app_plain", bouncer_dsn(b));
 	WAIT_UNTIL(PQresultStatus(db_keep(PQexec(c, "select 1"))) == PGRES_TUPLES_OK || (PQreset(c), false));

@@ -440,7 +440,7 @@ static void averages_are_of_a_period(void **state)
 	(void)state;
 	WAIT_UNTIL((db_value(c, "select 1"),
 		bouncer_number(b, "STATS_AVERAGES", "database", "app", "query_count") > 0));
-	assert_true(bouncer_logged(b, "LOG stats: "));
+	WAIT_UNTIL(bouncer_logged(b, "LOG stats: "));
 }
 
 static void config_is_sorted_and_says_what_can_be_changed(void **state)
@@ -566,7 +566,7 @@ static void what_is_no_command(void **state)
 	assert_string_equal(PQresultErrorField(r, PG_DIAG_SQLSTATE), "26000");
 	/* Texts that somebody typed in the wrong place may hold a password. */
 	assert_false(bouncer_logged(b, "frob"));
-	assert_true(bouncer_logged(b, "pooler error: invalid command"));
+	WAIT_UNTIL(bouncer_logged(b, "pooler error: invalid command"));
 	assert_string_equal(db_value(c, "show datestyle"), "ISO");
 }
 
@@ -823,7 +823,7 @@ static void reconnect_and_wait_close(void **state)
 	db_value(busy, "commit");
 	answered_with_tag(c, "WAIT_CLOSE");
 	assert_string_not_equal(db_value(busy, "select pg_backend_pid()"), pid);
-	assert_true(bouncer_logged(b, "closing because: connection is to be replaced"));
+	WAIT_UNTIL(bouncer_logged(b, "closing because: connection is to be replaced"));
 }
 
 static void kill_and_resume(void **state)
@@ -960,7 +960,7 @@ static void a_bad_reload_says_where(void **state)
 	detail = PQresultErrorField(r, PG_DIAG_MESSAGE_DETAIL);
 	assert_non_null(strstr(detail, e2e_text("%s/psbouncer.ini:5: ", bouncer_dir(b))));
 	assert_non_null(strstr(detail, e2e_text("%s/psbouncer.ini:6: ", bouncer_dir(b))));
-	assert_true(bouncer_logged(b, "psbouncer.ini:5: "));
+	WAIT_UNTIL(bouncer_logged(b, "psbouncer.ini:5: "));
 	assert_string_equal(bouncer_value(b, "CONFIG", "key", "query_timeout", "value"), "5");
 	db_value(client(b), "select 1");
 	/* A broken user list is such a fault too. */

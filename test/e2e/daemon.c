@@ -443,11 +443,11 @@ static void hup_reloads(void **state)
 	bouncer_rewrite(b, &(struct bouncer_options){.settings = "query_timeout = 6"});
 	bouncer_signal(b, SIGHUP);
 	WAIT_UNTIL(bouncer_number(b, "CONFIG", "key", "query_timeout", "value") == 6);
-	assert_true(bouncer_logged(b, "LOG SIGHUP: reloading"));
+	WAIT_UNTIL(bouncer_logged(b, "LOG SIGHUP: reloading"));
 	bouncer_rewrite(b, &(struct bouncer_options){.settings = "query_timeout = 7\nfrob = 1"});
 	bouncer_signal(b, SIGHUP);
 	WAIT_UNTIL(bouncer_logged(b, "RELOAD failed"));
-	assert_true(bouncer_logged(b, "psbouncer.ini:"));
+	WAIT_UNTIL(bouncer_logged(b, "psbouncer.ini:"));
 	assert_int_equal(bouncer_number(b, "CONFIG", "key", "query_timeout", "value"), 6);
 	db_value(c, "select 1");
 }
@@ -485,7 +485,7 @@ static void quit_ends_at_once(void **state)
 	bouncer_signal(b, SIGQUIT);
 	assert_int_equal(bouncer_wait_exit(b), 0);
 	assert_string_equal(db_error(c, "select 1"), "57P01");
-	assert_true(bouncer_logged(b, "SIGQUIT: shutting down at once"));
+	WAIT_UNTIL(bouncer_logged(b, "SIGQUIT: shutting down at once"));
 }
 
 static void term_waits_for_clients(void **state)

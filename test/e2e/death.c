@@ -136,7 +136,7 @@ static void an_idle_server_is_replaced(void **state)
 		assert_string_not_equal(pid_of(c), pid);
 		pid = pid_of(c);
 	}
-	assert_true(bouncer_logged(b, e2e_text("closing because: %s", terminated)));
+	WAIT_UNTIL(bouncer_logged(b, e2e_text("closing because: %s", terminated)));
 }
 
 static void a_server_that_ends_in_a_query(void **state)

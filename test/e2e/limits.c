@@ -182,7 +182,7 @@ static void max_db_connections(void **state)
 		assert_string_equal(db_value(c, "select current_user"), "app_plain");
 		assert_int_equal(bouncer_number(b, "DATABASES", "name", "app", "current_connections"), 1);
 	}
-	assert_true(bouncer_logged(b, "closing because: evicted for another pool"));
+	WAIT_UNTIL(bouncer_logged(b, "closing because: evicted for another pool"));
 	db_value(a, "begin");
 	assert_true(PQsendQuery(c, "begin"));
 	WAIT_UNTIL(pools(b, "app_plain", "cl_waiting") == 1);

@@ -75,7 +75,7 @@ static void server_lifetime(void **state)
 	assert_string_equal(pid_of(brief), other);
 	db_value(brief, "commit");
 	WAIT_UNTIL(another_server(brief, other));
-	assert_true(bouncer_logged(b, "closing because: server lifetime over"));
+	WAIT_UNTIL(bouncer_logged(b, "closing because: server lifetime over"));
 	assert_string_equal(pid_of(c), pid);
 	set(b, "server_lifetime", "0.2");
 	WAIT_UNTIL(another_server(c, pid));
@@ -90,7 +90,7 @@ static void server_idle_timeout(void **state)
 	(void)state;
 	set(b, "server_idle_timeout", "0.2");
 	WAIT_UNTIL(bouncer_number(b, "LISTS", "list", "used_servers", "items") == 0);
-	assert_true(bouncer_logged(b, "closing because: server idle timeout"));
+	WAIT_UNTIL(bouncer_logged(b, "closing because: server idle timeout"));
 	assert_true(another_server(c, pid));
 	/* Not while a client has it. */
 	db_value(c, "begin");
@@ -122,7 +122,7 @@ static void server_check_query(void **state)
 	set(b, "server_check_query", "'select 1 / 0'");
 	pid = pid_of(c);
 	assert_true(another_server(c, pid));
-	assert_true(bouncer_logged(b, "check query failed"));
+	WAIT_UNTIL(bouncer_logged(b, "check query failed"));
 	set(b, "server_check_query", "''");
 	pid = pid_of(c);
 	assert_string_equal(pid_of(c), pid);
@@ -164,7 +164,7 @@ static void server_connect_timeout(void **state)
 
 	(void)state;
 	refused(b, "mute", "57P03", "connect timeout (server_connect_timeout)");
-	assert_true(bouncer_logged(b, "closing because: connect timeout (server_connect_timeout)"));
+	WAIT_UNTIL(bouncer_logged(b, "closing because: connect timeout (server_connect_timeout)"));
 	bouncer_stop(b);
 	/* The same where it waits for the answer to its SSLRequest. */
 	b = start(e2e_text("mute = host=127.0.0.1 port=%d", mute_port()), "server_connect_timeout = 0.3");
@@ -241,7 +241,7 @@ static void a_dead_host_in_a_list(void **state)
 	for (int i = 0; i < 9; i++)
 		db_value(c[i], "commit");
 	/* One line of the log for the same failure again and again. */
-	assert_true(bouncer_logged(b, "Connection refused"));
+	WAIT_UNTIL(bouncer_logged(b, "Connection refused"));
 	assert_string_equal(bouncer_value(b, "DATABASES", "name", "app", "host"), "127.0.0.1,127.0.0.1,localhost");
 }
 

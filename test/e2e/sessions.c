@@ -208,7 +208,7 @@ static void the_reset_query_is_what_is_set(void **state)
 	db_close(c);
 	c = client(b);
 	assert_string_not_equal(db_value(c, "select pg_backend_pid()"), pid);
-	assert_true(bouncer_logged(b, "reset query failed"));
+	WAIT_UNTIL(bouncer_logged(b, "reset query failed"));
 }
 
 static void the_reset_query_runs_always(void **state)

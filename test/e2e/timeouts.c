@@ -119,7 +119,7 @@ static void query_wait_timeout(void **state)
 	assert_string_equal(PQresultErrorField(r, PG_DIAG_SEVERITY), "FATAL");
 	assert_string_equal(PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY), "query_wait_timeout");
 	assert_non_null(strstr(PQresultErrorField(r, PG_DIAG_MESSAGE_HINT), "pool_size"));
-	assert_true(bouncer_logged(b, "closing because: query_wait_timeout (age="));
+	WAIT_UNTIL(bouncer_logged(b, "closing because: query_wait_timeout (age="));
 	/* Nothing has become of who had the server. */
 	db_value(holder, "select 1");
 	/* The entry of a database, and the user's above it: one has come and gone while the other waits. */

@@ -86,8 +86,8 @@ static void what_is_refused_is_told_why(void **state)
 	c = db_try("%s user=app_scram sslmode=disable", dsn_of(b));
 	assert_non_null(strstr(PQerrorMessage(c), "HINT:  Use sslmode=require or stronger."));
 	c = db_connect("%s user=app_scram sslmode=verify-full", dsn_of(b));
-	assert_true(bouncer_logged(b, e2e_text("login attempt: db=app user=app_scram tls=%s/%s",
-					      PQsslAttribute(c, "protocol"), PQsslAttribute(c, "cipher"))));
+	WAIT_UNTIL(bouncer_logged(b, e2e_text("login attempt: db=app user=app_scram tls=%s/%s",
+					     PQsslAttribute(c, "protocol"), PQsslAttribute(c, "cipher"))));
 	/* Never on a unix socket, where it is not needed either. */
 	c = db_connect("host=%s port=%d dbname=app user=app_scram sslmode=prefer", bouncer_dir(b), bouncer_port(b));
 	assert_false(PQsslInUse(c));
@@ -104,7 +104,7 @@ static void versions_and_ciphers(void **state)
 	assert_string_equal(PQsslAttribute(c, "cipher"), "ECDHE-ECDSA-AES256-GCM-SHA384");
 	c = db_try("%s user=app_scram sslmode=require ssl_min_protocol_version=TLSv1.3", dsn_of(b));
 	assert_int_equal(PQstatus(c), CONNECTION_BAD);
-	assert_true(bouncer_logged(b, "closing because: TLS handshake failed: unsupported protocol"));
+	WAIT_UNTIL(bouncer_logged(b, "closing because: TLS handshake failed: unsupported protocol"));
 	bouncer_stop(b);
 	b = start("require", "client_tls_protocols = tlsv1.3\nclient_tls13_ciphers = TLS_CHACHA20_POLY1305_SHA256\n");
 	c = db_connect("%s user=app_scram sslmode=require", dsn_of(b));
@@ -234,7 +234,7 @@ static void direct_negotiation(void **state)
 				ok ? "let in" : "refused");
 		hand_close(&h);
 	}
-	assert_true(bouncer_logged(b, "closing because: TLS handshake failed: no agreement on the ALPN protocol"));
+	WAIT_UNTIL(bouncer_logged(b, "closing because: TLS handshake failed: no agreement on the ALPN protocol"));
 	bouncer_stop(b);
 	/* Where TLS is not offered the byte 0x16 is the beginning of nothing. */
 	b = start("disable", "");

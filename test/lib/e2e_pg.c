@@ -179,8 +179,8 @@ struct pg *pg_start(const struct pg_options *o)
 	if (!bindir)
 		fail_msg("there is no PostgreSQL %s: ask pg_has() first", o->version);
 	p = make(bindir);
-	e2e_command((const char *[]){pg_program(p, "initdb"), "-D", p->data, "-A", "trust", "-U", "postgres", "-E", "UTF8",
-		"--locale=C", "--no-sync", NULL});
+	e2e_command((const char *[]){pg_program(p, "initdb"), "-D", p->data, "-A", "trust", "-U", "postgres", "-E",
+		"UTF8", "--locale=C", "--no-sync", NULL});
 	append(e2e_text("%s/postgresql.conf", p->data),
 		e2e_text("%sport = %d\nunix_socket_directories = '%s'\n", base_conf, p->port, p->folder));
 	if (o->tls)

@@ -309,7 +309,7 @@ static bool cancelled_instead(struct load_client *c, const struct load_want *w, 
 
 static bool satisfies(struct load_client *c, const struct load_want *w, const char *p, size_t n)
 {
-	const char *expected = c->expected.p + w->at;
+	const char *expected = c->expected.p != NULL ? c->expected.p + w->at : "";
 
 	switch (w->how) {
 	case WANT_ANY: return true;

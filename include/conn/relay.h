@@ -36,6 +36,9 @@ void relay_end_run(struct conn *c);
 /* May a message of our own be put behind what dst was sent: no part of a forwarded message is still to come? */
 bool relay_at_boundary(const struct conn *dst);
 
+/* Does c->in hold what nobody looks at now? The scan that runs goes on with the rest of its own by itself. */
+bool relay_holds(const struct conn *c);
+
 /* As relay_flush() for a connection that is closing: what does not go now is lost. */
 void relay_last_words(struct conn *dst);
 /* Writes dst->out as far as the socket takes it. */

@@ -28,13 +28,20 @@ struct ownq {
 	char text[256];
 };
 
+static void ownq_send_simple(struct server *s, const char *sql)
+{
+	msgw_query(relay_out(&s->c), sql);
+	ring_push(&s->ring, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW});
+}
+
 static void ownq_send(struct server *s, const struct ownq_call *q)
 {
 	struct buf *out = relay_out(&s->c);
 
+	if (q->before)
+		ownq_send_simple(s, q->before);
 	if (!q->params) {
-		msgw_query(out, q->sql);
-		ring_push(&s->ring, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW});
+		ownq_send_simple(s, q->sql);
 		return;
 	}
 	msgw_parse(out, "", q->sql);
@@ -123,6 +130,8 @@ static enum verdict ownq_on_ready(struct server *s, const struct msg *m)
 	}
 	ring_pop(&s->ring);
 	s->status = m->payload[0];
+	if (ring_front(&s->ring))
+		return V_DROP; /* that was the one in front */
 	r = (struct ownq_result){.ok = !o->failed, .status = s->status, .text = o->text};
 	memcpy(r.code, o->code, sizeof(r.code));
 	s->ownq = NULL;

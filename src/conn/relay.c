@@ -147,6 +147,13 @@ bool relay_at_boundary(const struct conn *dst)
 	return !dst->torn && !(dst->peer && dst->peer->left && !dst->peer->skip);
 }
 
+bool relay_holds(const struct conn *c)
+{
+	const struct relay_scan *w = c->pooler->scan;
+
+	return buf_len(&c->in) && !(w && w->src == c);
+}
+
 /* A message that has no place in the protocol: the words depend on who sent it. */
 static void relay_bad(struct conn *c, enum wire_result r, const struct msg *m)
 {

@@ -250,7 +250,7 @@ bool server_is_clean(const struct server *s)
 	const struct conn *c = &s->c;
 
 	return s->status == 'I' && ring_is_idle(&s->ring) && !s->ring.in_copy && !s->dirty && !s->fatal_code[0] &&
-	       !c->left && !buf_len(&c->in) && !buf_len(&c->out) && !c->eof && !c->torn;
+	       !c->left && !relay_holds(c) && !buf_len(&c->out) && !c->eof && !c->torn;
 }
 
 /* What the next user must not see goes first: an open transaction, session state. Then back to the pool. */
@@ -448,60 +448,58 @@ static void server_prepared(struct server *s, const struct ownq_result *r, void 
 		r->ok ? "the parameters left a transaction open" : r->text, s->vars);
 }
 
-/* The statements that turn the server's parameters into wanted; true when application_name alone differs. */
-static bool server_prepare_sql(struct server *s, const struct vars *wanted, struct buf *sql, unsigned *n)
+/* The statements that turn the server's parameters into wanted. How many; *only_name: application_name alone differs. */
+static unsigned server_prepare_sql(const struct server *s, const struct vars *wanted, struct buf *encoding,
+	struct buf *sql, bool *only_name)
 {
 	const char *name, *from, *to;
 	size_t i = 0, j = 0;
-	bool only_name = true;
+	unsigned n = 0;
 
-	/* client_encoding first: the others' bytes are in it. */
-	*n = 0;
-	to = vars_get(wanted, "client_encoding");
-	from = vars_get(s->vars, "client_encoding");
-	if (to && from && strcmp(to, from) != 0) {
-		var_set_sql(sql, "client_encoding", to);
-		only_name = false;
-		++*n;
-	}
+	*only_name = true;
 	while (vars_diff(s->vars, wanted, &i, &j, &name, &from, &to)) {
-		if (!to || var_kind(name) == VAR_FIXED || !strcasecmp(name, "client_encoding"))
+		if (!to || var_kind(name) == VAR_FIXED)
 			continue;
-		var_set_sql(sql, name, to);
-		only_name = only_name && !strcasecmp(name, "application_name");
-		++*n;
+		var_set_sql(strcasecmp(name, "client_encoding") ? sql : encoding, name, to);
+		*only_name = *only_name && !strcasecmp(name, "application_name");
+		n++;
 	}
-	return only_name;
+	return n;
+}
+
+static void server_prepare_all(struct server *s, struct buf *encoding, struct buf *sql)
+{
+	struct ownq_call q = {.done = server_prepared,
+		.late = CLOSE_SERVER_PARAMETERS,
+		.timeout_us = server_settings(s)->server_connect_timeout};
+
+	/* A whole Query is read in one encoding: the others' bytes may be in the new one. */
+	q.before = buf_len(encoding) && buf_len(sql) ? buf_text(encoding) : NULL;
+	q.sql = buf_text(buf_len(sql) ? sql : encoding);
+	server_goto(s, SS_PREPARE);
+	ownq_start(s, &q);
 }
 
 static bool server_prepare(struct conn *c, struct vars *own)
 {
 	struct server *s = conn_server(c);
 	struct vars *wanted = vars_overlay(s->at_login, own);
-	struct buf sql = {0};
-	unsigned n = 0;
-	bool ready = true;
+	struct buf encoding = {0}, sql = {0};
+	bool ready = true, only_name;
 
 	server_note_vars(s);
-	if (s->vars != wanted) {
-		bool only_name = server_prepare_sql(s, wanted, &sql, &n);
-
-		if (n && only_name) {
+	if (s->vars != wanted && server_prepare_sql(s, wanted, &encoding, &sql, &only_name)) {
+		ready = only_name;
+		if (ready) {
 			/* This one cannot fail in a way that matters: it goes in front of the request without a round trip. */
 			msgw_query(relay_out(&s->c), buf_text(&sql));
 			ring_push(&s->ring, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW});
-		} else if (n) {
-			struct ownq_call q = {.sql = buf_text(&sql),
-				.done = server_prepared,
-				.late = CLOSE_SERVER_PARAMETERS,
-				.timeout_us = server_settings(s)->server_connect_timeout};
-
-			server_goto(s, SS_PREPARE);
-			ownq_start(s, &q);
-			ready = false;
+		} else {
+			server_prepare_all(s, &encoding, &sql);
 		}
-		buf_free(&sql);
 	}
+	buf_free(&encoding);
+	buf_free(&sql);
 	vars_unref(&wanted);
 	if (ready && s->c.state != SS_ACTIVE)
 		server_goto(s, SS_ACTIVE);

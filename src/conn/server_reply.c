@@ -152,7 +152,7 @@ static enum verdict server_on_error(struct server *s, const struct msg *m)
 	if (q.action == ACT_SWALLOW) {
 		if (fatal || q.kind == REQ_QUERY)
 			s->dirty = true; /* what we put in front did not work: nobody may rely on this connection */
-		return V_DROP; /* the client was told nothing: of a FATAL one it gets the close's own words */
+		return V_DROP;		 /* the client was told nothing: of a FATAL one it gets the close's own words */
 	}
 	if (fatal)
 		memcpy(s->fatal_code, f.code, sizeof(s->fatal_code));

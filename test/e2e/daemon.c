@@ -870,7 +870,7 @@ static const char *notified(int fd, const char *begin)
 		n = recv(fd, text, sizeof text - 1, 0);
 		if (n < 0)
 			fail_msg("not notified of %s", begin);
-		text[n] = '\0';
+		text[n > 0 ? n : 0] = '\0';
 		if (strncmp(text, begin, strlen(begin)) == 0)
 			return e2e_text("%s", text);
 		if (strncmp(text, "STATUS=", 7) != 0)

@@ -145,8 +145,9 @@ static enum verdict server_on_error(struct server *s, const struct msg *m)
 	if (s->ring.in_copy)
 		s->dirty = true; /* whether those Syncs are answered cannot be known, whatever completes after this */
 	q = ring_error(&s->ring);
+	/* Even a Query is skipped that came before any Sync, and nobody is left to send one. */
 	if (s->c.state == SS_DRAIN && s->ring.skipping)
-		server_end_batch(s); /* even a Query is skipped that came before any Sync, and nobody is left to send one */
+		server_end_batch(s);
 	if (q.action == ACT_REFUSE && s->c.peer && !strcmp(f.code, "26000")) {
 		refusal_write(relay_out(s->c.peer), (enum refusal)q.why);
 		return V_DROP;

@@ -55,15 +55,14 @@ bool vars_diff(const struct vars *a, const struct vars *b, size_t *i, size_t *j,
 enum var_kind {
 	VAR_SCALAR, /* SET name = E'...' */
 	VAR_LIST,   /* each element on its own: search_path, temp_tablespaces, *_preload_libraries */
-	/* The server alone decides: in_hot_standby, is_superuser, server_version, server_encoding, integer_datetimes,
-	 * session_authorization. */
+	/* The server alone decides: in_hot_standby, is_superuser, server_version, server_encoding, integer_datetimes. */
 	VAR_FIXED
 };
 enum var_kind var_kind(const char *name);
 
 struct buf;
 /*
- * Appends "SET name = value;", quoted so that any value comes back whole, whatever standard_conforming_strings and
+ * Appends "SET name = value;" (SET SESSION AUTHORIZATION value; for session_authorization), quoted so that any value comes back whole, whatever standard_conforming_strings and
  * client_encoding are. A list that PostgreSQL could not split is one element. Not for VAR_FIXED.
  */
 void var_set_sql(struct buf *b, const char *name, const char *value);

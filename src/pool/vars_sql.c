@@ -24,8 +24,8 @@ static const struct {
 	{"shared_preload_libraries", SPLIT_FILES},
 };
 
-static const char *const fixed[] = {"in_hot_standby", "integer_datetimes", "is_superuser", "server_encoding",
-	"server_version", "session_authorization"};
+static const char *const fixed[] = {
+	"in_hot_standby", "integer_datetimes", "is_superuser", "server_encoding", "server_version"};
 
 /* The parameters without '_' in their names that clients are known to set, as the server spells them. */
 static const char *const plain[] = {"DateStyle", "IntervalStyle", "TimeZone", "role"};
@@ -227,9 +227,13 @@ void var_set_sql(struct buf *b, const char *name, const char *value)
 	size_t list = list_index(name);
 	struct buf elements = {0};
 
-	buf_puts(b, "SET ");
-	put_name(b, name);
-	buf_puts(b, " = ");
+	if (strcasecmp(name, "session_authorization") == 0) { /* has a statement of its own */
+		buf_puts(b, "SET SESSION AUTHORIZATION ");
+	} else {
+		buf_puts(b, "SET ");
+		put_name(b, name);
+		buf_puts(b, " = ");
+	}
 	if (list < LISTS && put_elements(&elements, value, lists[list].split))
 		buf_puts(b, buf_text(&elements));
 	else

@@ -365,6 +365,27 @@ static void parameters_keep_to_transactions(void **state)
 	assert_string_equal(db_value(a, "show timezone"), "Asia/Tokyo");
 }
 
+/* Who may be somebody else is it alone: the next client on the server is who it was. */
+static void session_authorization_follows_its_client(void **state)
+{
+	struct bouncer *b = bouncer_start(&(struct bouncer_options){
+		.settings = "auth_type = trust\ndefault_pool_size = 1", .auth = "\"postgres\" \"\"\n"});
+	const char *dsn = e2e_text("%s dbname=app user=postgres", bouncer_dsn(b));
+	PGconn *a = db_connect("%s", dsn), *c = db_connect("%s", dsn);
+
+	(void)state;
+	db_value(a, "set session authorization app_plain");
+	for (int i = 0; i < 3; i++) {
+		assert_string_equal(db_value(c, "select session_user"), "postgres");
+		assert_string_equal(db_value(a, "select session_user"), "app_plain");
+		assert_string_equal(PQparameterStatus(a, "is_superuser"), "off");
+		assert_string_equal(PQparameterStatus(c, "is_superuser"), "on");
+	}
+	db_value(a, "reset session authorization");
+	assert_string_equal(db_value(c, "select session_user"), "postgres");
+	assert_string_equal(db_value(a, "select session_user"), "postgres");
+}
+
 static void startup_parameters(void **state)
 {
 	struct bouncer *b = start_with("pool_mode = transaction\nignore_startup_parameters = search_path, geqo\n"
@@ -534,6 +555,7 @@ int main(void)
 		e2e_test(each_may_have_its_mode),
 		e2e_test(parameters_follow_their_client),
 		e2e_test(parameters_keep_to_transactions),
+		e2e_test(session_authorization_follows_its_client),
 		e2e_test(startup_parameters),
 		e2e_test(startup_parameters_by_bytes),
 		e2e_test(parameters_of_a_database),

@@ -57,7 +57,6 @@ struct client {
 	bool unnamed_commits : 1;	       /* its unnamed statement may end a transaction */
 	bool named_commits : 1;		       /* some named one may */
 	bool unsettled : 1; /* session mode: its parameters are to be set again before its next request */
-	bool in_login : 1;  /* counted in pooler.n_logins */
 };
 
 static_assert(sizeof(struct client) <= 640, "an idle client is to stay small");

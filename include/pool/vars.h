@@ -62,8 +62,9 @@ enum var_kind var_kind(const char *name);
 
 struct buf;
 /*
- * Appends "SET name = value;" (SET SESSION AUTHORIZATION value; for session_authorization), quoted so that any value comes back whole, whatever standard_conforming_strings and
- * client_encoding are. A list that PostgreSQL could not split is one element. Not for VAR_FIXED.
+ * Appends "SET name = value;", or "SET SESSION AUTHORIZATION value;", quoted so that any value comes back whole,
+ * whatever standard_conforming_strings and client_encoding are. A list that PostgreSQL could not split is one element.
+ * Not for VAR_FIXED.
  */
 void var_set_sql(struct buf *b, const char *name, const char *value);
 

@@ -281,6 +281,37 @@ static void a_transaction_has_its_server(void **state)
 	assert_string_equal(db_value(a, "select pg_backend_pid()"), pid);
 }
 
+/* A cancel request of a client that waits takes it out of the queue, and it stays. */
+static void a_waiting_client_is_cancelled(void **state)
+{
+	struct bouncer *b = start("transaction", 1);
+	PGconn *holder = client(b), *c = client(b);
+	PGcancel *cancel = PQgetCancel(c);
+	char why[256];
+
+	(void)state;
+	db_value(holder, "begin");
+	for (int i = 0; i < 2; i++) {
+		PGresult *r;
+
+		if (i)
+			assert_true(PQsendQueryParams(c, "select 1", 0, NULL, NULL, NULL, NULL, 0));
+		else
+			assert_true(PQsendQuery(c, "select 1"));
+		WAIT_UNTIL(bouncer_number(b, "POOLS", "database", "app", "cl_waiting") == 1);
+		assert_true(PQcancel(cancel, why, sizeof(why)));
+		r = db_result(c);
+		assert_string_equal(code_of(r), "57014");
+		assert_string_equal(PQresultErrorField(r, PG_DIAG_SEVERITY), "ERROR");
+		assert_null(db_result(c));
+		assert_int_equal(PQtransactionStatus(c), PQTRANS_IDLE);
+		assert_int_equal(bouncer_number(b, "POOLS", "database", "app", "cl_waiting"), 0);
+	}
+	PQfreeCancel(cancel);
+	db_value(holder, "commit");
+	is_alive(c);
+}
+
 /* user beats database beats global */
 static void each_may_have_its_mode(void **state)
 {
@@ -552,6 +583,7 @@ int main(void)
 		e2e_test(the_reset_query_runs_always),
 		e2e_test(statement_mode_has_no_blocks),
 		e2e_test(a_transaction_has_its_server),
+		e2e_test(a_waiting_client_is_cancelled),
 		e2e_test(each_may_have_its_mode),
 		e2e_test(parameters_follow_their_client),
 		e2e_test(parameters_keep_to_transactions),

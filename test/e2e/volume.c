@@ -56,6 +56,92 @@ static void large_queries(const char *mode)
 }
 IN_EACH_MODE(large_queries)
 
+/* What the process has held at most, in kB. */
+static long peak_memory(struct bouncer *b)
+{
+	const char *status = e2e_read(e2e_text("/proc/%d/status", (int)bouncer_pid(b)));
+	const char *line = strstr(status, "VmHWM:");
+
+	return line ? strtol(line + strlen("VmHWM:"), NULL, 10) : 0;
+}
+
+/* 256 MB of COPY out to a reader that pauses, and in again: they stream, psbouncer holds next to nothing of them. */
+static void large_copies(void **state)
+{
+	struct bouncer *b = start("transaction", 2);
+	PGconn *c = client(b);
+	char *row = malloc((1 << 20) + 1), *got;
+	long before;
+	int rows = 0, n;
+
+	(void)state;
+	assert_non_null(row);
+	db_value(c, "create unlogged table large_copies (t text)");
+	before = peak_memory(b);
+	assert_int_equal(PQresultStatus(db_keep(PQexec(c,
+				 "copy (select repeat('c', 1048575) from generate_series(1, 256))"
+				 " to stdout"))),
+		PGRES_COPY_OUT);
+	for (; (n = PQgetCopyData(c, &got, 0)) > 0; PQfreemem(got)) {
+		assert_int_equal(n, 1 << 20);
+		if (rows++ % 64 == 0)
+			e2e_pause();
+	}
+	assert_int_equal(rows, 256);
+	assert_int_equal(PQresultStatus(db_result(c)), PGRES_COMMAND_OK);
+	assert_null(db_result(c));
+	memset(row, 'd', 1 << 20);
+	row[(1 << 20) - 1] = '\n';
+	assert_int_equal(PQresultStatus(db_keep(PQexec(c, "copy large_copies from stdin"))), PGRES_COPY_IN);
+	for (rows = 0; rows < 64; rows++)
+		assert_int_equal(PQputCopyData(c, row, 1 << 20), 1);
+	assert_int_equal(PQputCopyEnd(c, NULL), 1);
+	assert_string_equal(PQcmdTuples(db_result(c)), "64");
+	assert_null(db_result(c));
+	free(row);
+	assert_string_equal(db_value(c, "select sum(length(t)) from large_copies"), "67108800");
+	db_value(c, "drop table large_copies");
+	if (!e2e_sanitized())
+		assert_in_range(peak_memory(b) - before, 0, 4096);
+}
+
+/* 30,000 requests in one batch of a client that reads answers only when it cannot send any more. */
+static void a_long_pipeline(void **state)
+{
+	enum { REQUESTS_IN_ALL = 30000 };
+	PGconn *c = client(start("transaction", 2));
+	int sent = 0, got = 0;
+	PGresult *r;
+
+	(void)state;
+	assert_int_equal(PQsetnonblocking(c, 1), 0);
+	assert_true(PQenterPipelineMode(c));
+	while (sent < REQUESTS_IN_ALL) {
+		const char *value = e2e_text("%d", sent++);
+
+		assert_true(PQsendQueryParams(c, "select $1::text || repeat('x', 100)", 1, NULL, &value, NULL, NULL,
+			0));
+	}
+	assert_true(PQpipelineSync(c));
+	for (int left = 1; left != 0;) {
+		struct pollfd p = {.fd = PQsocket(c), .events = POLLIN | POLLOUT};
+
+		left = PQflush(c);
+		assert_true(left >= 0);
+		if (left)
+			assert_true(poll(&p, 1, 30000) > 0);
+		assert_true(PQconsumeInput(c));
+	}
+	for (; got < REQUESTS_IN_ALL; got++) {
+		r = db_result(c);
+		if (PQresultStatus(r) != PGRES_TUPLES_OK)
+			fail_msg("%d: %s", got, PQresultErrorMessage(r));
+		assert_int_equal(atoi(PQgetvalue(r, 0, 0)), got);
+		assert_null(db_result(c));
+	}
+	assert_int_equal(PQresultStatus(db_result(c)), PGRES_PIPELINE_SYNC);
+}
+
 static void many_rows(const char *mode)
 {
 	PGconn *c = client(start(mode, 2));
@@ -180,6 +266,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		e2e_test(large_values),
+		e2e_test(large_copies),
+		e2e_test(a_long_pipeline),
 		in_each_mode(large_queries),
 		in_each_mode(many_rows),
 		e2e_test(a_slow_reader),

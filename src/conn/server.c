@@ -396,7 +396,7 @@ static void server_left(struct conn *c, bool cancel)
 	assert(!s->c.peer);
 	/* What may commit, or only waits for more of its batch, is not to be cancelled. */
 	cancel = cancel && s->ring.n && !server_may_commit(s);
-	s->reset_due = session || set->server_reset_query_always;
+	s->reset_due = s->reset_due || session || set->server_reset_query_always;
 	if (s->c.state == SS_PREPARE) {
 		server_goto(s, SS_CLEAN); /* the query of our own ends first */
 		return;

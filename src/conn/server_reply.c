@@ -176,6 +176,8 @@ static enum verdict server_ready_for(struct server *s, struct conn *cl)
 	};
 	enum verdict v = cl->ops->asks->ready(cl, &r);
 
+	if (s->slot.pool && s->slot.pool->mode == POOL_SESSION)
+		s->reset_due = true; /* whatever the mode is when they part */
 	if (v == V_CLOSED)
 		return conn_is_closed(&s->c) ? V_CLOSED : V_DROP;
 	if (s->status == 'I')
@@ -214,7 +216,7 @@ void server_done(struct conn *c)
 	struct server *s = conn_server(c);
 	struct conn *cl = c->peer;
 
-	s->reset_due = server_settings(s)->server_reset_query_always;
+	s->reset_due = s->reset_due || server_settings(s)->server_reset_query_always;
 	cl->ops->asks->done(cl);
 	server_release(s);
 }

@@ -13,6 +13,7 @@
 #include "net/resolve.h"
 
 struct endpoint;
+struct tls_ctx;
 
 enum dial_phase { DIAL_RESOLVE, DIAL_CONNECT, DIAL_TLS_ASK, DIAL_HANDSHAKE, DIAL_DONE, DIAL_FAILED };
 
@@ -28,10 +29,10 @@ struct dial {
 	struct addr addrs[RESOLVE_MAX_ADDRS];
 	size_t n, next;
 	enum dial_phase phase;
-	bool known;    /* nothing has to be looked up */
-	bool direct;   /* server_tls_sslnegotiation = direct */
-	bool want_tls; /* this attempt asks for TLS */
-	char why[256]; /* of the last failure */
+	bool known;	     /* nothing has to be looked up */
+	bool direct;	     /* server_tls_sslnegotiation = direct */
+	struct tls_ctx *tls; /* held, since a reload may replace it; NULL: this attempt does without TLS */
+	char why[256];	     /* of the last failure */
 };
 
 /* to (may be NULL): only this address. secure: TLS even where sslmode is allow. done never runs inside the call. */

@@ -20,6 +20,7 @@ static void dial_finish(struct dial *d, bool ok)
 {
 	if (!ok && stream_is_open(&d->c->stream))
 		stream_close(&d->c->stream);
+	tls_ctx_unref(&d->tls);
 	d->phase = ok ? DIAL_DONE : DIAL_FAILED;
 	d->done(d->c, ok, ok ? NULL : d->why);
 }
@@ -145,7 +146,8 @@ void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct
 	d->endpoint = e;
 	d->done = done;
 	d->direct = direct;
-	d->want_tls = p->server_tls && !endpoint_is_local(e) && (mode >= TLS_PREFER || (secure && mode == TLS_ALLOW));
+	if (!endpoint_is_local(e) && (mode >= TLS_PREFER || (secure && mode == TLS_ALLOW)))
+		d->tls = tls_ctx_ref(p->server_tls);
 	d->phase = DIAL_RESOLVE;
 	if (to && to->family != AF_UNIX && !endpoint_is_local(e)) {
 		d->addrs[0] = *to;
@@ -160,11 +162,10 @@ void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct
 static void dial_handshake(struct dial *d)
 {
 	char key[300];
-	struct pooler *p = d->c->pooler;
 
 	snprintf(key, sizeof(key), "%s:%u", d->endpoint->host, d->endpoint->port);
 	d->phase = DIAL_HANDSHAKE;
-	if (!tls_connect(&d->c->stream, p->server_tls, d->endpoint->host, d->direct, key))
+	if (!tls_connect(&d->c->stream, d->tls, d->endpoint->host, d->direct, key))
 		dial_failed(d, "TLS handshake", "the server sent data in the clear behind its answer");
 	else
 		conn_settle(d->c);
@@ -173,7 +174,7 @@ static void dial_handshake(struct dial *d)
 static void dial_connected(struct dial *d)
 {
 	dial_tune(d);
-	if (!d->want_tls) {
+	if (!d->tls) {
 		dial_finish(d, true);
 	} else if (d->direct) {
 		dial_handshake(d);
@@ -231,4 +232,5 @@ void dial_stop(struct dial *d)
 	if (d->query)
 		resolve_cancel(d->query);
 	d->query = NULL;
+	tls_ctx_unref(&d->tls);
 }

@@ -56,6 +56,7 @@ struct client {
 	bool reset_seen : 1;		       /* RESET, DISCARD ALL or SET ... TO DEFAULT in this transaction */
 	bool unnamed_commits : 1;	       /* its unnamed statement may end a transaction */
 	bool named_commits : 1;		       /* some named one may */
+	bool second_try : 1;		       /* a server was lost while this request's parameters were set */
 	bool unsettled : 1; /* session mode: its parameters are to be set again before its next request */
 };
 

@@ -484,8 +484,9 @@ static void client_lost(struct conn *c, enum close_why why, const char *detail, 
 	struct client *cl = conn_client(c);
 
 	cl->ask.pool->linked--;
-	if (c->state == CS_PREPARING && !said && !client_has_session(cl)) {
-		/* Nothing of its request was sent: it asks for another one. */
+	if (c->state == CS_PREPARING && !said && !cl->second_try && !client_has_session(cl)) {
+		/* Nothing of its request was sent: it asks for another one, once, since its own parameters may be the cause. */
+		cl->second_try = true;
 		client_answered(cl);
 		client_goto(cl, CS_IDLE);
 		relay_resume(c);
@@ -517,6 +518,7 @@ static void client_prepared(struct conn *c, bool ok, const char *code, const cha
 	struct client *cl = conn_client(c);
 	struct conn *s = c->peer;
 
+	cl->second_try = false;
 	if (ok) {
 		cl->unsettled = false;
 		client_take_spelling(cl, now);

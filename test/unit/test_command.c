@@ -171,31 +171,39 @@ static void test_columns(void **state)
 	}
 }
 
-/* Each row is in the manual once, and no line begins with what roff would take for a request. */
+/* Each row is in the manual once, no line is too long, and none begins with what roff would take for a request. */
 static void test_manual(void **state)
 {
 	static const char *const items[] = {
-#define SHOW(ident, name, help) "\n.B SHOW " name "\n" help "\n",
+#define SHOW(ident, name, help) "\n.B SHOW " name " " help "\n",
 #define COMMAND(ident, word, rights, args, syntax, help)
 #include "tbl/commands.h"
 #undef SHOW
 #undef COMMAND
 	};
 	struct buf b = {0};
-	const char *text;
+	char *text;
 	size_t requests = 0;
 
 	(void)state;
 	command_print_manual(&b);
-	text = buf_text(&b);
+	text = strdup(buf_text(&b));
+	assert_non_null(text);
+	for (const char *p = text; p != NULL; p = strchr(p + 1, '\n'))
+		assert_true(strcspn(p + 1, "\n") <= 80);
+	/* What was filled goes back into one line. */
+	for (char *p = text; *p != '\0'; p++)
+		if (*p == '\n' && p[1] != '.' && p[1] != '\0')
+			*p = ' ';
 	for (size_t i = 0; i < sizeof(items) / sizeof(items[0]); i++)
 		assert_non_null(strstr(text, items[i]));
-	assert_non_null(strstr(text, "\n.B PAUSE [db]\n"));
+	assert_non_null(strstr(text, "\n.B PAUSE [db] "));
 	assert_null(strstr(text, "\n'"));
 	for (const char *p = text; (p = strstr(p, "\n.")) != NULL; p++)
 		requests +=
 			strncmp(p, "\n.TP\n", 5) != 0 && strncmp(p, "\n.B ", 4) != 0 && strncmp(p, "\n.SS ", 5) != 0;
 	assert_int_equal(requests, 0);
+	free(text);
 	buf_free(&b);
 }
 

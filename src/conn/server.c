@@ -253,12 +253,21 @@ bool server_is_clean(const struct server *s)
 	       !c->left && !relay_holds(c) && !buf_len(&c->out) && !c->eof && !c->torn;
 }
 
+/* With what the server said about it. */
+static void server_close_failed(struct server *s, enum close_why why, const struct ownq_result *r)
+{
+	char text[300];
+
+	snprintf(text, sizeof(text), "%s: %s", close_rows[why].text, r->text);
+	conn_close(&s->c, why, !r->ok && r->text[0] ? text : NULL);
+}
+
 /* What the next user must not see goes first: an open transaction, session state. Then back to the pool. */
 static void server_cleaned(struct server *s, const struct ownq_result *r, void *arg)
 {
 	(void)arg;
 	if (!r->ok) {
-		conn_close(&s->c, CLOSE_SERVER_RESET, NULL);
+		server_close_failed(s, CLOSE_SERVER_RESET, r);
 		return;
 	}
 	server_release(s);
@@ -310,7 +319,7 @@ static void server_tested(struct server *s, const struct ownq_result *r, void *a
 {
 	(void)arg;
 	if (!r->ok || r->status != 'I') {
-		conn_close(&s->c, CLOSE_SERVER_CHECK, NULL);
+		server_close_failed(s, CLOSE_SERVER_CHECK, r);
 		return;
 	}
 	server_goto(s, SS_IDLE);

@@ -155,6 +155,8 @@ static enum verdict server_on_error(struct server *s, const struct msg *m)
 	if (q.action == ACT_SWALLOW) {
 		if (fatal || q.kind == REQ_QUERY)
 			s->dirty = true; /* what we put in front did not work: nobody may rely on this connection */
+		if (!strcmp(f.code, "57014") && (s->c.peer || s->drain_due_us))
+			s->c.ops->serves->cancel(&s->c, NULL); /* it was meant for what comes behind */
 		return V_DROP;		 /* the client was told nothing: of a FATAL one it gets the close's own words */
 	}
 	if (fatal)

@@ -549,13 +549,17 @@ static void a_cancel_hits_nobody_else(void **state)
 	int hits = 0;
 
 	(void)state;
+	hold_lock(pg_shared());
 	for (int i = 0; i < 150; i++) {
+		bool on_time = i % 3 == 0;
 		PGresult *r;
 
-		/* Of a length that the cancel comes now before, now in, now behind it. */
-		ask(a, e2e_text("select count(*) from generate_series(1, %d)", i % 3 * 10000));
+		/* Of a length that the cancel comes surely in it, probably in it, or behind it. */
+		ask(a, on_time ? on_lock : i % 3 == 1 ? "select count(*) from generate_series(1, 20000)" : "select 1");
 		for (size_t k = 0; k < LENGTH(others); k++)
 			ask(others[k], e2e_text("select %d + count(*) from generate_series(1, 3000)", i));
+		if (on_time)
+			wait_until_on_lock(pg_shared());
 		cancel(a);
 		for (size_t k = 0; k < LENGTH(others); k++)
 			assert_int_equal(atoi(value_of(others[k])), i + 3000);
@@ -563,10 +567,13 @@ static void a_cancel_hits_nobody_else(void **state)
 		if (PQresultStatus(r) == PGRES_FATAL_ERROR) {
 			assert_string_equal(PQresultErrorField(r, PG_DIAG_SQLSTATE), "57014");
 			hits++;
+		} else {
+			assert_false(on_time);
 		}
 		assert_null(db_result(a));
 	}
-	assert_true(hits > 0);
+	release_lock(pg_shared());
+	assert_true(hits >= 50);
 	assert_int_equal(list(b, "used_servers"), 1);
 	/* With a key of nobody. */
 	{

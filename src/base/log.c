@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,7 @@ static struct {
 	bool to_syslog;
 	bool journal; /* stderr is the journal: it wants a priority and adds the time itself */
 	char ident[64];
+	char tail[48]; /* zone and pid as they stand in a line; "": not known */
 	void (*capture)(enum log_level level, const char *line, void *arg);
 	void *capture_arg;
 } sinks = {.level = LL_LOG, .fd = -1};
@@ -167,23 +169,43 @@ bool log_wants(enum log_level level)
 	return level <= sinks.level;
 }
 
-/* "2024-05-01 12:00:00.123 CEST [4711] LOG " into buf; returns its length. */
-static size_t line_head(char *buf, size_t size, enum log_level level)
+/* In a child: it has another pid. */
+static void forget_tail(void)
+{
+	sinks.tail[0] = '\0';
+}
+
+/*
+ * "2024-05-01 12:00:00.123 CEST [4711] LOG " into buf; returns its length. What
+ * is the same for a second and a process is kept: with many logins a second
+ * there are many lines.
+ */
+static size_t line_head(char buf[LOG_HEAD], enum log_level level)
 {
 	static time_t second;
-	static char day[32], zone[16]; /* of that second */
+	static char day[32];
 	struct timespec ts;
 	struct tm tm;
+	char zone[16] = "";
+	long ms;
+	size_t n;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	if (ts.tv_sec != second || day[0] == '\0') {
+	ms = ts.tv_nsec / 1000000;
+	if (ts.tv_sec != second || sinks.tail[0] == '\0') {
+		if (second == 0)
+			pthread_atfork(NULL, NULL, forget_tail);
 		second = ts.tv_sec;
 		localtime_r(&second, &tm);
-		strftime(day, sizeof day, "%Y-%m-%d %H:%M:%S", &tm);
+		strftime(day, sizeof day, "%Y-%m-%d %H:%M:%S.", &tm);
 		strftime(zone, sizeof zone, "%Z", &tm);
+		snprintf(sinks.tail, sizeof sinks.tail, " %s [%ld] ", zone, (long)getpid());
 	}
-	return (size_t)snprintf(buf, size, "%s.%03ld %s [%ld] %s ", day, ts.tv_nsec / 1000000, zone, (long)getpid(),
-		level_name[level]);
+	n = strlen(strcpy(buf, day));
+	buf[n++] = (char)('0' + ms / 100);
+	buf[n++] = (char)('0' + ms / 10 % 10);
+	buf[n++] = (char)('0' + ms % 10);
+	return (size_t)(stpcpy(stpcpy(stpcpy(buf + n, sinks.tail), level_name[level]), " ") - buf);
 }
 
 static void write_line(int fd, const char *head, size_t head_len, const char *text, size_t text_len)
@@ -221,7 +243,7 @@ static void emit(enum log_level level, const char *text, size_t len)
 	}
 	if (sinks.fd < 0 && !to_stderr)
 		return;
-	head_len = line_head(head, sizeof head, level);
+	head_len = line_head(head, level);
 	if (sinks.fd >= 0)
 		write_line(sinks.fd, head, head_len, text, len);
 	if (to_stderr)
@@ -252,19 +274,15 @@ static void replace_controls(char *text, size_t len)
 void log_vmsg(enum log_level level, const char *prefix, const char *fmt, va_list ap)
 {
 	char text[LOG_TEXT];
-	int saved = errno;
-	int head = 0, rest;
-	size_t len;
+	int saved = errno, rest;
+	size_t head = prefix != NULL ? strnlen(prefix, sizeof text / 2) : 0, len;
 
 	if (!log_wants(level))
 		return;
-	if (prefix != NULL)
-		head = snprintf(text, sizeof text / 2, "%s", prefix);
-	if (head < 0 || head >= (int)sizeof text / 2)
-		head = (int)strlen(text);
-	errno = saved; /* for %m */
-	rest = vsnprintf(text + head, sizeof text - (size_t)head, fmt, ap);
-	len = (size_t)head + cut(text + head, sizeof text - (size_t)head, rest);
+	if (head > 0)
+		memcpy(text, prefix, head);
+	rest = vsnprintf(text + head, sizeof text - head, fmt, ap);
+	len = head + cut(text + head, sizeof text - head, rest);
 	replace_controls(text, len);
 	text[len] = '\0';
 	emit(level, text, len);

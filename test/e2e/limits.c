@@ -142,12 +142,16 @@ static void min_pool_size(void **state)
 static void reserve_pool(void **state)
 {
 	struct bouncer *b = start("app = " AT "\nnone = " AT " reserve_pool_size=0\nother = " AT " reserve_pool=2",
-		NULL, "default_pool_size = 1\nreserve_pool_size = 1\nreserve_pool_timeout = 0.2");
+		NULL, "default_pool_size = 1\nreserve_pool_size = 1\nreserve_pool_timeout = 1000");
 	PGconn *a, *c, *third;
 
 	(void)state;
 	begins(a = waiting(b, "app", "app_scram"));
-	begins(c = waiting(b, "app", "app_scram"));
+	c = waiting(b, "app", "app_scram");
+	WAIT_UNTIL(pools(b, "app_scram", "cl_waiting") == 1);
+	assert_int_equal(pools(b, "app_scram", "sv_login"), 0);
+	bouncer_command(b, "set reserve_pool_timeout = 0.2");
+	begins(c);
 	assert_int_equal(pools(b, "app_scram", "sv_active"), 2);
 	third = waiting(b, "app", "app_scram");
 	WAIT_UNTIL(pools(b, "app_scram", "cl_waiting") == 1);

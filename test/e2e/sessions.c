@@ -389,6 +389,7 @@ static void parameters_keep_to_transactions(void **state)
 	db_value(a, "set timezone to 'Europe/Berlin'");
 	assert_string_equal(db_value(a, "show timezone"), "Europe/Berlin");
 	db_value(a, "reset timezone");
+	assert_string_equal(PQparameterStatus(a, "TimeZone"), "Asia/Tokyo");
 	assert_string_equal(db_value(c, "show timezone"), zone);
 	assert_string_equal(db_value(a, "show timezone"), "Asia/Tokyo");
 	db_value(a, "set timezone to 'Europe/Berlin'");
@@ -542,6 +543,29 @@ static void goodbye(const char *mode)
 }
 IN_EACH_MODE(goodbye)
 
+/* The same of one that leaves while it still waits for a server. */
+static void goodbye_from_the_queue(void **state)
+{
+	struct bouncer *b = start("transaction", 1);
+	PGconn *holder = client(b);
+	int fd = raw_connect(bouncer_port(b), NULL);
+
+	(void)state;
+	pg_value(pg_shared(), "create table queued (n int); grant all on queued to public");
+	db_value(holder, "begin");
+	log_in(fd);
+	send_query(fd, "insert into queued values (1)");
+	WAIT_UNTIL(bouncer_number(b, "POOLS", "database", "app", "cl_waiting") == 1);
+	send_query(fd, "insert into queued values (2)");
+	assert_true(raw_message(fd, 'X', "", 0));
+	raw_close(fd);
+	for (int i = 0; i < 20; i++) /* so many turns later psbouncer has heard of it */
+		db_value(holder, "select 1");
+	db_value(holder, "commit");
+	WAIT_UNTIL(strcmp(pg_value(pg_shared(), "select coalesce(sum(n), 0) from queued"), "3") == 0);
+	pg_value(pg_shared(), "drop table queued");
+}
+
 /* One that goes without a word: what runs is cancelled, its transaction rolled back, the server stays. */
 static void gone(const char *mode)
 {
@@ -593,6 +617,7 @@ int main(void)
 		e2e_test(parameters_of_a_database),
 		e2e_test(notifications),
 		in_each_mode(goodbye),
+		e2e_test(goodbye_from_the_queue),
 		in_each_mode(gone),
 	};
 

@@ -157,7 +157,7 @@ static enum verdict server_on_error(struct server *s, const struct msg *m)
 			s->dirty = true; /* what we put in front did not work: nobody may rely on this connection */
 		if (!strcmp(f.code, "57014") && (s->c.peer || s->drain_due_us))
 			s->c.ops->serves->cancel(&s->c, NULL); /* it was meant for what comes behind */
-		return V_DROP;		 /* the client was told nothing: of a FATAL one it gets the close's own words */
+		return V_DROP; /* the client was told nothing: of a FATAL one it gets the close's own words */
 	}
 	if (fatal)
 		memcpy(s->fatal_code, f.code, sizeof(s->fatal_code));
@@ -273,7 +273,7 @@ enum verdict server_message(struct conn *c, const struct msg *m, uint32_t *arg)
 		/* It answers nothing: a session that listens is told whatever of our own is asked at the moment. */
 		if (s->slot.pool->mode == POOL_SESSION)
 			return server_pass(s, NULL);
-		/* FALLTHROUGH */
+		__attribute__((fallthrough));
 	case MSG_NOTICE_RESPONSE: return c->state == SS_ACTIVE ? server_pass(s, ring_front(&s->ring)) : V_DROP;
 	default: break;
 	}

@@ -78,7 +78,7 @@ static enum load_next unknown_protocol(struct load_client *c, unsigned step)
 	load_put32(&c->out, 9);
 	load_put32(&c->out, 0x20000);
 	load_put(&c->out, "", 1);
-	load_want_close(c, "08P01");
+	load_want_close(c, "0A000");
 	return LOAD_LEAVE;
 }
 

@@ -3,13 +3,11 @@
  * that we make, and for text that grows. The memory is an I/O block of
  * base/mem, given back as soon as the buffer is empty.
  *
- *     data ... pos ...... scan ...... end ... cap
- *              | looked at, | not yet  | free
- *              | to be sent | looked at|
+ *     data ... pos ........ end ... cap
+ *     | gone   | content    | free
  *
- * A buffer that only gathers output leaves scan alone. Failure (memory is out,
- * or the limit of 1 GB is passed) is sticky: appends do nothing after it and
- * buf_failed() tells.
+ * Failure (memory is out, or the limit of 1 GB is passed) is sticky: appends do
+ * nothing after it and buf_failed() tells.
  */
 #ifndef PSBOUNCER_NET_BUF_H
 #define PSBOUNCER_NET_BUF_H
@@ -21,7 +19,7 @@
 /* Zero-initialise; buf_free() when done. */
 struct buf {
 	char *data;
-	uint32_t cap, pos, scan, end;
+	uint32_t cap, pos, end;
 	bool failed;
 };
 
@@ -45,9 +43,7 @@ char *buf_reserve(struct buf *b, size_t n) __attribute__((warn_unused_result));
 void buf_append(struct buf *b, const void *p, size_t n);
 void buf_puts(struct buf *b, const char *s); /* without the NUL */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Puts n bytes in front of what is there; scan stays at its byte. */
-void buf_prepend(struct buf *b, const void *p, size_t n);
-/* Drops n bytes at pos (scan never stays behind pos); an empty buffer gives its block back. */
+/* Drops n bytes at pos; an empty buffer gives its block back. */
 void buf_consume(struct buf *b, size_t n);
 /* Empties it and gives the block back; failed is cleared. */
 void buf_free(struct buf *b);

@@ -3,7 +3,7 @@
  * SETUP, TEST, PREPARE and CLEAN run queries of our own (ownq.h).
  */
 SERVER_STATE(DIAL, "login", false, TO(LOGIN))
-SERVER_STATE(LOGIN, "login", true, TO(DIAL) | TO(SETUP) | TO(IDLE))
+SERVER_STATE(LOGIN, "login", true, TO(SETUP) | TO(IDLE))
 SERVER_STATE(SETUP, "login", true, TO(IDLE))
 SERVER_STATE(IDLE, "idle", true, TO(TEST) | TO(PREPARE) | TO(ACTIVE))
 SERVER_STATE(TEST, "tested", true, TO(IDLE))

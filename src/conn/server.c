@@ -338,18 +338,12 @@ void server_test(struct server *s)
 	ownq_start(s, &q);
 }
 
-/* The client is gone in the middle of a message of its own: the server would wait for the rest for ever. */
-static bool server_is_torn(const struct server *s)
-{
-	return s->c.torn;
-}
-
 /* Would a cancel hit something that may commit? Of a torn message the server never gets the rest: it is not run. */
 static bool server_may_commit(const struct server *s)
 {
 	struct ring whole = s->ring;
 
-	if (server_is_torn(s) && whole.n)
+	if (s->c.torn && whole.n)
 		whole.n--;
 	return ring_may_commit(&whole);
 }
@@ -410,7 +404,7 @@ static void server_left(struct conn *c, bool cancel)
 		server_goto(s, SS_CLEAN); /* the query of our own ends first */
 		return;
 	}
-	if (server_is_torn(s)) {
+	if (c->torn) {
 		if (cancel)
 			server_cancel(c, NULL);
 		conn_close(&s->c, CLOSE_SERVER_DIRTY, NULL);

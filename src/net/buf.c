@@ -19,7 +19,6 @@ static void to_front(struct buf *b)
 	uint32_t len = buf_len(b);
 
 	memmove(b->data, b->data + b->pos, len);
-	b->scan = b->scan > b->pos ? b->scan - b->pos : 0;
 	b->pos = 0;
 	b->end = len;
 }
@@ -42,7 +41,6 @@ static bool grow(struct buf *b, size_t need)
 	}
 	if (len > 0)
 		memcpy(bigger, b->data + b->pos, len);
-	b->scan = b->scan > b->pos ? b->scan - b->pos : 0;
 	/* The old block goes to somebody else: what it holds may be part of a password. */
 	mem_wipe(b->data, b->end);
 	mem_block_put(b->data, b->cap);
@@ -117,36 +115,17 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 	b->end += (uint32_t)len;
 }
 
-void buf_prepend(struct buf *b, const void *p, size_t n)
-{
-	if (n == 0 || b->failed)
-		return;
-	if (b->pos >= n) {
-		b->pos -= (uint32_t)n;
-		memcpy(b->data + b->pos, p, n);
-		return;
-	}
-	if (buf_reserve(b, n) == NULL)
-		return;
-	memmove(b->data + b->pos + n, b->data + b->pos, buf_len(b));
-	memcpy(b->data + b->pos, p, n);
-	b->scan += (uint32_t)n;
-	b->end += (uint32_t)n;
-}
-
 static void give_back(struct buf *b)
 {
 	mem_block_put(b->data, b->cap);
 	b->data = NULL;
-	b->cap = b->pos = b->scan = b->end = 0;
+	b->cap = b->pos = b->end = 0;
 }
 
 void buf_consume(struct buf *b, size_t n)
 {
 	assert(n <= buf_len(b));
 	b->pos += (uint32_t)n;
-	if (b->scan < b->pos)
-		b->scan = b->pos;
 	if (b->pos == b->end)
 		give_back(b);
 }

@@ -20,7 +20,6 @@ static void assert_no_block(const struct buf *b)
 	assert_null(b->data);
 	assert_int_equal(b->cap, 0);
 	assert_int_equal(b->pos, 0);
-	assert_int_equal(b->scan, 0);
 	assert_int_equal(b->end, 0);
 }
 
@@ -47,7 +46,6 @@ static void test_empty(void **state)
 	assert_int_equal(buf_len(&b), 0);
 	buf_append(&b, NULL, 0);
 	buf_append(&b, "", 0);
-	buf_prepend(&b, NULL, 0);
 	buf_puts(&b, "");
 	buf_printf(&b, "%s", "");
 	buf_consume(&b, 0);
@@ -64,45 +62,15 @@ static void test_positions(void **state)
 	(void)state;
 	buf_append(&b, "0123456789", 10);
 	assert_content(&b, "0123456789", 10);
-	b.scan = 4;
 	buf_consume(&b, 3);
-	assert_int_equal(b.scan, 4); /* still before it */
 	assert_content(&b, "3456789", 7);
 	buf_consume(&b, 3);
-	assert_int_equal(b.scan, 6); /* never behind pos */
 	assert_int_equal(b.pos, 6);
-
-	/* In front: there is room for two, then not for ten. */
-	b.scan = 8; /* at '8' */
-	buf_prepend(&b, "ab", 2);
-	assert_content(&b, "ab6789", 6);
-	assert_int_equal(b.data[b.scan], '8');
-	buf_prepend(&b, "cdefghijkl", 10);
-	assert_content(&b, "cdefghijklab6789", 16);
-	assert_int_equal(b.data[b.scan], '8');
-
-	/* Growing keeps scan at its byte, too. */
+	assert_content(&b, "6789", 4);
 	assert_non_null(buf_reserve(&b, 5000));
-	assert_content(&b, "cdefghijklab6789", 16);
-	assert_int_equal(b.data[b.scan], '8');
-	buf_consume(&b, 16);
+	assert_content(&b, "6789", 4);
+	buf_consume(&b, 4);
 	assert_no_block(&b);
-}
-
-/* An output buffer leaves scan at 0: moving must not make it negative. */
-static void test_scan_left_alone(void **state)
-{
-	struct buf b = {0};
-	char fill[200] = {0};
-
-	(void)state;
-	buf_append(&b, fill, sizeof fill);
-	b.pos = 150; /* as a flush does it */
-	buf_append(&b, fill, 100);
-	assert_int_equal(b.pos, 0);
-	assert_int_equal(b.end, 150);
-	assert_int_equal(b.scan, 0);
-	buf_free(&b);
 }
 
 static void test_room(void **state)
@@ -144,7 +112,7 @@ static void test_random(void **state)
 {
 	static char model[MODEL];
 	static char chunk[3000];
-	size_t head = MODEL / 2, tail = MODEL / 2, scan = head; /* model's positions */
+	size_t head = MODEL / 2, tail = MODEL / 2; /* model's positions */
 	struct buf b = {0};
 
 	(void)state;
@@ -154,32 +122,15 @@ static void test_random(void **state)
 
 		for (size_t i = 0; i < n; i++)
 			chunk[i] = (char)random();
-		switch (random() % 8) {
+		switch (random() % 6) {
 		case 0:
-			if (n > head)
-				break;
-			buf_prepend(&b, chunk, n);
-			if (head == tail)
-				scan = head; /* of an empty one scan is at its end */
-			head -= n;
-			memcpy(model + head, chunk, n);
-			break;
 		case 1:
 		case 2:
-		case 3:
 			if (tail + n > MODEL)
 				break;
 			buf_append(&b, chunk, n);
 			memcpy(model + tail, chunk, n);
 			tail += n;
-			break;
-		case 4:
-			if (tail > scan) {
-				size_t by = (size_t)random() % (tail - scan);
-
-				scan += by;
-				b.scan += (uint32_t)by;
-			}
 			break;
 		default:
 			n *= 2;
@@ -187,17 +138,12 @@ static void test_random(void **state)
 				n = tail - head;
 			buf_consume(&b, n);
 			head += n;
-			if (scan < head)
-				scan = head;
 			break;
 		}
 		assert_content(&b, model + head, tail - head);
-		if (head == tail) {
-			head = tail = scan = MODEL / 2;
-			b.scan = b.pos; /* an empty buffer may have been given back or not */
-		}
-		assert_int_equal(b.scan - b.pos, scan - head);
-		assert_in_range(b.scan, b.pos, b.end);
+		if (head == tail)
+			head = tail = MODEL / 2;
+		assert_in_range(b.pos, 0, b.end);
 		assert_in_range(b.end, b.pos, b.cap);
 	}
 	buf_free(&b);
@@ -239,7 +185,6 @@ static void test_failure_sticks(void **state)
 	buf_puts(&b, "x");
 	buf_append(&b, "x", 1);
 	buf_printf(&b, "x");
-	buf_prepend(&b, "x", 1);
 	assert_null(buf_reserve(&b, 1));
 	assert_content(&b, "before", 6);
 	assert_string_equal(buf_text(&b), "");
@@ -311,7 +256,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_positions),
-		cmocka_unit_test(test_scan_left_alone),
 		cmocka_unit_test(test_room),
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_printf),

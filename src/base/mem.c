@@ -149,15 +149,22 @@ char *xstrndup(enum mem_tag tag, const char *s, size_t n)
 
 char *xasprintf(enum mem_tag tag, const char *fmt, ...)
 {
+	char part[512]; /* most texts are formatted once */
 	va_list ap;
 	int len;
 	char *text;
 
 	va_start(ap, fmt);
-	len = vsnprintf(NULL, 0, fmt, ap);
+	len = vsnprintf(part, sizeof part, fmt, ap);
 	va_end(ap);
 	assert(len >= 0);
 	text = xmalloc(tag, (size_t)len + 1);
+	if ((size_t)len < sizeof part)
+		memcpy(text, part, (size_t)len + 1);
+	/* It may have been a secret. */
+	mem_wipe(part, (size_t)len < sizeof part ? (size_t)len : sizeof part);
+	if ((size_t)len < sizeof part)
+		return text;
 	va_start(ap, fmt);
 	vsnprintf(text, (size_t)len + 1, fmt, ap);
 	va_end(ap);

@@ -107,6 +107,12 @@ static void test_strings(void **state)
 	assert_int_equal(strlen(s), 102);
 	assert_int_equal(s[101], '7');
 	xfree(MEM_VARS, s);
+	for (size_t n = 509; n <= 515; n++) { /* about the size up to which a text is formatted once */
+		s = xasprintf(MEM_VARS, "%0*d", (int)n, 7);
+		assert_int_equal(strlen(s), n);
+		assert_int_equal(s[n - 1], '7');
+		xfree(MEM_VARS, s);
+	}
 	xfree_secret(MEM_VARS, NULL);
 	assert_usage(MEM_VARS, 0, 0, 0);
 }

@@ -429,7 +429,7 @@ static void large_values(void **state)
 	assert_string_equal(db_value(c, "select ssl from pg_stat_ssl where pid = pg_backend_pid()"), "t");
 }
 
-/* libpq 15 sends it in the clear, and is not asked for more; ours to the server is encrypted. */
+/* libpq 15 sends them in the clear, also where TLS is required: they are no sessions. */
 static void cancel_requests(void **state)
 {
 	struct bouncer *b = start("require", "server_tls_sslmode = verify-full\nserver_tls_ca_file = {tls}/ca.crt");

@@ -66,36 +66,36 @@ static char outcome(struct bouncer *b, const char *database)
 
 static const struct {
 	const char *mode, *ca;
-	/* the shared server as localhost and as 127.0.0.1, the strange one, the one without TLS */
+	/* the shared server and the strange one, each as localhost and as 127.0.0.1, and the one without TLS */
 	const char *expected;
 } mode_cases[] = {
-	{"disable", "", "pp-p"},
-	{"allow", "", "ppsp"},
-	{"prefer", "", "sssp"},
-	{"require", "", "sss-"},
-	{"require", "server_tls_ca_file = {tls}/other-ca.crt", "sss-"},
-	{"verify-ca", "server_tls_ca_file = {tls}/ca.crt", "sss-"},
-	{"verify-ca", "server_tls_ca_file = {tls}/other-ca.crt", "----"},
-	{"verify-full", "server_tls_ca_file = {tls}/ca.crt", "ss--"},
-	{"verify-full", "server_tls_ca_file = {tls}/other-ca.crt", "----"},
+	{"disable", "", "pp--p"},
+	{"allow", "", "ppssp"},
+	{"prefer", "", "ssssp"},
+	{"require", "", "ssss-"},
+	{"require", "server_tls_ca_file = {tls}/other-ca.crt", "ssss-"},
+	{"verify-ca", "server_tls_ca_file = {tls}/ca.crt", "ssss-"},
+	{"verify-ca", "server_tls_ca_file = {tls}/other-ca.crt", "-----"},
+	{"verify-full", "server_tls_ca_file = {tls}/ca.crt", "ss---"},
+	{"verify-full", "server_tls_ca_file = {tls}/other-ca.crt", "-----"},
 };
 
 static void every_mode(void **state)
 {
-	static const char *const names[] = {"name", "address", "strange", "plain"};
+	static const char *const names[] = {"name", "address", "strange", "strange_address", "plain"};
 	const char *databases;
 
 	(void)state;
 	start_servers();
-	databases = e2e_text("%s%s%s%s", entry("name", "localhost", pg_shared(), ""),
+	databases = e2e_text("%s%s%s%s%s", entry("name", "localhost", pg_shared(), ""),
 		entry("address", "127.0.0.1", pg_shared(), ""), entry("strange", "localhost", strange, ""),
-		entry("plain", "localhost", plain, ""));
+		entry("strange_address", "127.0.0.1", strange, ""), entry("plain", "localhost", plain, ""));
 	for (size_t i = 0; i < sizeof(mode_cases) / sizeof(*mode_cases); i++) {
 		struct bouncer *b =
 			start(databases, e2e_text("server_tls_sslmode = %s\n%s", mode_cases[i].mode, mode_cases[i].ca));
-		char got[5] = "";
+		char got[6] = "";
 
-		for (size_t k = 0; k < 4; k++)
+		for (size_t k = 0; k < 5; k++)
 			got[k] = outcome(b, names[k]);
 		if (strcmp(got, mode_cases[i].expected) != 0)
 			fail_msg("server_tls_sslmode=%s %s: %s", mode_cases[i].mode, mode_cases[i].ca, got);

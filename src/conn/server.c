@@ -100,6 +100,7 @@ static int64_t server_due(const struct conn *c)
 static void server_deadline(struct conn *c)
 {
 	struct server *s = conn_server(c);
+	char text[120];
 
 	if (c->state == SS_DIAL || c->state == SS_LOGIN || c->state == SS_SETUP) {
 		server_login_failed(s, "", "connect timeout (server_connect_timeout)", true);
@@ -108,7 +109,9 @@ static void server_deadline(struct conn *c)
 	} else if (c->state == SS_DRAIN) {
 		conn_close(c, CLOSE_SERVER_DIRTY, "did not answer a cancel request of a client that left");
 	} else {
-		conn_close(c, ownq_late(s), "a query of the pooler's own took too long");
+		snprintf(text, sizeof(text), "%s: no answer in time (server_connect_timeout)",
+			close_rows[ownq_late(s)].text);
+		conn_close(c, ownq_late(s), text);
 	}
 }
 

@@ -335,6 +335,7 @@ static void limits_of_time_hold_for_who_is_there(void **state)
 	reload(b, &(struct bouncer_options){.settings = "idle_transaction_timeout = 0.1"});
 	WAIT_UNTIL(pool(b, "app", "cl_active") == 1);
 	told(xact, "25P03", "idle transaction timeout");
+	WAIT_UNTIL(pool(b, "app", "sv_idle") == 1); /* rolled back */
 	db_value(idle, "select 1");
 	reload(b, &(struct bouncer_options){.settings = "client_idle_timeout = 0.1"});
 	WAIT_UNTIL(pool(b, "app", "cl_active") == 0);

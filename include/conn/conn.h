@@ -81,7 +81,8 @@ struct conn_ops {
 	/* Does its state read bytes / take them raw? */
 	bool (*reads)(const struct conn *c);
 	bool (*is_raw)(const struct conn *c);
-	/* Before its first byte is read; false: leave it in the socket (a TLS handshake has begun). May be NULL. */
+	/* Before its first byte is read; false: leave it in the socket (a TLS handshake has begun, or there is none yet). May be
+	 * NULL. */
 	bool (*fresh)(struct conn *c);
 	/* It has closed while its state does not read; c->in holds what it said last, c->eof is set. */
 	void (*hangup)(struct conn *c);

@@ -135,7 +135,10 @@ bool stream_is_tls(const struct stream *s);
 /* Is there something unread in the socket or in OpenSSL? (Before a handshake there must not be.) */
 bool stream_has_unread(const struct stream *s);
 
-/* The first unread byte of a socket without reading it, -1 when there is none or it is no plain socket. */
+/*
+ * The first unread byte of a socket without reading it; STREAM_AGAIN: there is none yet; STREAM_EOF: none will come, it is
+ * broken, or it is no plain socket, and a read says what is to be known.
+ */
 int stream_peek(const struct stream *s);
 /* The address of our own end; false when there is no socket. */
 bool stream_local(const struct stream *s, struct addr *out);

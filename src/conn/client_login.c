@@ -95,11 +95,13 @@ static void login_start_tls(struct client *cl, bool direct)
 bool client_login_fresh(struct conn *c)
 {
 	struct client *cl = conn_client(c);
+	int first = login_offers_tls(cl) ? stream_peek(&c->stream) : STREAM_EOF;
 
-	if (!login_offers_tls(cl) || stream_peek(&c->stream) != 0x16)
-		return true;
-	login_start_tls(cl, true);
-	return false;
+	if (first == 0x16) {
+		c->fresh = false;
+		login_start_tls(cl, true);
+	}
+	return first != 0x16 && first != STREAM_AGAIN;
 }
 
 /* The one byte that answers an SSLRequest or a GSSENCRequest. It goes out now: TLS may follow on the same socket. */

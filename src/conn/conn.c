@@ -207,11 +207,9 @@ void conn_event(struct stream *s, enum stream_event what, void *arg)
 		return;
 	switch (what) {
 	case STREAM_READABLE:
-		if (c->fresh) {
-			c->fresh = false;
-			if (c->ops->fresh && !c->ops->fresh(c))
-				return;
-		}
+		if (c->fresh && c->ops->fresh && !c->ops->fresh(c))
+			return;
+		c->fresh = false;
 		relay_read(c);
 		return;
 	case STREAM_WRITABLE: conn_writable(c); return;

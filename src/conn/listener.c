@@ -103,6 +103,8 @@ static void listener_accept(evutil_socket_t fd, short what, void *arg)
 {
 	struct listener *l = arg;
 	struct pooler *p = l->pooler;
+	bool deferred = l->addr.family != AF_UNIX && p->registry.config->set.tcp_defer_accept;
+	struct client *cl;
 
 	(void)what;
 	loop_callback(&p->loop);
@@ -120,7 +122,9 @@ static void listener_accept(evutil_socket_t fd, short what, void *arg)
 		if (new < 0)
 			return;
 		remote = listener_peer(l, new, &ss, len);
-		client_new(p, new, &remote);
+		cl = client_new(p, new, &remote);
+		if (deferred) /* its first bytes are there: no need to wait for an event */
+			stream_again(&cl->c.stream);
 	}
 }
 

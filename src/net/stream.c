@@ -459,10 +459,14 @@ bool stream_has_unread(const struct stream *s)
 int stream_peek(const struct stream *s)
 {
 	unsigned char byte;
+	ssize_t n;
 
-	if (s->fd < 0 || stream_is_tls(s) || recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 1)
-		return -1;
-	return byte;
+	if (s->fd < 0 || stream_is_tls(s))
+		return STREAM_EOF;
+	n = recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	if (n == 1)
+		return byte;
+	return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) ? STREAM_AGAIN : STREAM_EOF;
 }
 
 bool stream_local(const struct stream *s, struct addr *out)

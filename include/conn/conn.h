@@ -120,6 +120,7 @@ struct conn {
 	bool blocked : 1;		 /* a write was short: nothing more until it is writable */
 	bool resuming : 1, flushing : 1; /* stands on the list */
 	bool eof : 1;			 /* the peer has closed; `in` holds what it said last */
+	bool mute : 1;			 /* writes to it fail: what is for it is dropped */
 	bool torn : 1;			 /* out ends inside a message whose rest will not come */
 	bool fresh : 1;			 /* nothing was read yet */
 };
@@ -167,6 +168,8 @@ void conn_init(struct conn *c, struct pooler *p, enum conn_side side, const stru
 stream_cb conn_event;
 /* After a change of state: interest and deadline anew. */
 void conn_settle(struct conn *c);
+/* For the relay: bytes could not be written, and never will be. */
+void conn_write_failed(struct conn *c);
 /* Says what c wants of its stream now. */
 void conn_interest(struct conn *c);
 /* Are messages of c wanted: by its state, and is there room where they go? */

@@ -33,6 +33,8 @@ void relay_resume(struct conn *c);
 struct buf *relay_out(struct conn *dst);
 /* The link of c is about to end, maybe by a message in the middle of a read: what was forwarded before it stays forwarded. */
 void relay_end_run(struct conn *c);
+/* Are its bytes being looked at just now? Then c->in must stay where it is. */
+bool relay_is_scanned(const struct conn *c);
 /* May a message of our own be put behind what dst was sent: no part of a forwarded message is still to come? */
 bool relay_at_boundary(const struct conn *dst);
 

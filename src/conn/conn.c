@@ -175,7 +175,7 @@ static void conn_writable(struct conn *c)
  * The peer has closed while nothing of it is read. What it said last is fetched, as far as it is not too much: its last
  * word may be a Terminate, which is to be taken in its order.
  */
-static void conn_hung_up(struct conn *c)
+static bool conn_hung_up(struct conn *c)
 {
 	ssize_t n = 1;
 
@@ -184,7 +184,7 @@ static void conn_hung_up(struct conn *c)
 
 		if (!room) {
 			conn_close(c, CLOSE_NO_MEMORY, NULL);
-			return;
+			return true;
 		}
 		n = stream_read(&c->stream, room, 4096);
 		if (n > 0)
@@ -196,6 +196,24 @@ static void conn_hung_up(struct conn *c)
 		c->eof = true;
 		c->ops->hangup(c);
 	}
+	return n != STREAM_AGAIN;
+}
+
+/*
+ * A client that says goodbye and closes without reading its answers makes writes fail, while what it said last is still to be
+ * read: its requests up to the Terminate are run all the same, for nobody to hear of.
+ */
+void conn_write_failed(struct conn *c)
+{
+	if (c->side != SIDE_CLIENT || relay_is_scanned(c)) {
+		c->ops->gone(c, true);
+		return;
+	}
+	c->mute = true;
+	c->blocked = false;
+	buf_free(&c->out);
+	if (!c->eof && !conn_hung_up(c))
+		c->ops->gone(c, true);
 }
 
 void conn_event(struct stream *s, enum stream_event what, void *arg)
@@ -213,7 +231,7 @@ void conn_event(struct stream *s, enum stream_event what, void *arg)
 		relay_read(c);
 		return;
 	case STREAM_WRITABLE: conn_writable(c); return;
-	case STREAM_HANGUP: conn_hung_up(c); return;
+	case STREAM_HANGUP: (void)conn_hung_up(c); return;
 	case STREAM_CONNECTED:
 	case STREAM_SECURED:
 	case STREAM_FAILED: c->ops->event(c, what); return;

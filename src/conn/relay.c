@@ -28,6 +28,10 @@ struct relay_scan {
 /* Writes dst->out and then the run; what the socket does not take stands in dst->out afterwards. */
 static void relay_send(struct conn *dst, const char *run, size_t n)
 {
+	if (dst->mute) {
+		buf_free(&dst->out);
+		return;
+	}
 	while (!dst->blocked && !conn_is_closed(dst)) {
 		uint32_t before = buf_len(&dst->out);
 		struct iovec v[2] = {{before ? buf_head(&dst->out) : NULL, before}, {(char *)(uintptr_t)run, n}};
@@ -37,7 +41,7 @@ static void relay_send(struct conn *dst, const char *run, size_t n)
 			return;
 		sent = before ? stream_writev(&dst->stream, v, n ? 2 : 1) : stream_writev(&dst->stream, v + 1, 1);
 		if (sent == STREAM_BROKEN || sent == STREAM_EOF) {
-			dst->ops->gone(dst, true);
+			conn_write_failed(dst);
 			return;
 		}
 		if (sent < 0) {
@@ -81,8 +85,15 @@ void relay_flush(struct conn *dst)
 		relay_resume(dst->peer);
 }
 
+bool relay_is_scanned(const struct conn *c)
+{
+	return c->pooler->scan && c->pooler->scan->src == c;
+}
+
 void relay_last_words(struct conn *dst)
 {
+	if (dst->mute)
+		return;
 	while (buf_len(&dst->out) && !buf_failed(&dst->out) && stream_is_open(&dst->stream)) {
 		struct iovec v = {buf_head(&dst->out), buf_len(&dst->out)};
 		ssize_t sent = stream_writev(&dst->stream, &v, 1);

@@ -214,6 +214,7 @@ void conn_write_failed(struct conn *c)
 	buf_free(&c->out);
 	if (!c->eof && !conn_hung_up(c))
 		c->ops->gone(c, true);
+	relay_resume(c); /* more than was fetched may be there: this much goes first */
 }
 
 void conn_event(struct stream *s, enum stream_event what, void *arg)

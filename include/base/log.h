@@ -35,7 +35,11 @@ bool log_can_open(const char *file);
 void log_detach(void);
 void log_close(void);
 
-bool log_wants(enum log_level level);
+extern enum log_level log_limit; /* for log_wants() alone */
+static inline bool log_wants(enum log_level level)
+{
+	return level <= log_limit;
+}
 /* One line: control characters become '?', so that no name can forge a line; cut at 4 KB; errno stays as it was. */
 void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* As log_msg(); prefix (NULL: none) stands in front of the text as it is, e.g. "C-0x55d0: db/user@10.0.0.1:5000 ". */

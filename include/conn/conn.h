@@ -59,6 +59,15 @@ enum verdict {
 	V_CLOSED   /* this connection was closed, or its state takes no more messages of this read */
 };
 
+/* What a connection's state wants of its peer's bytes. */
+enum conn_reads {
+	READS_NOTHING,
+	READS_BYTES, /* they have no message form yet: conn_ops.raw() */
+	READS_MESSAGES
+};
+
+enum { CONN_HIGH = 65536 }; /* with more than this to write, no more is made */
+
 /* What the two sides fill in for the relay. */
 struct conn_ops {
 	/* What the one side says to the other, link.h: a server has serves, a client asks. */
@@ -78,9 +87,8 @@ struct conn_ops {
 	int64_t (*due)(const struct conn *c);
 	/* due() has passed. */
 	void (*deadline)(struct conn *c);
-	/* Does its state read bytes / take them raw? */
-	bool (*reads)(const struct conn *c);
-	bool (*is_raw)(const struct conn *c);
+	/* What its state reads. A pure function of the connection, looked at by conn_settle(). */
+	enum conn_reads (*reads)(const struct conn *c);
 	/* Before its first byte is read; false: leave it in the socket (a TLS handshake has begun, or there is none yet). May be
 	 * NULL. */
 	bool (*fresh)(struct conn *c);
@@ -116,6 +124,7 @@ struct conn {
 	uint32_t need; /* bytes in `in` before it is worth a look */
 	uint8_t side, state;
 	uint8_t why;			 /* enum close_why; 0 while it is open */
+	uint8_t reads;			 /* enum conn_reads, of the state */
 	bool skip : 1;			 /* the bytes that are left are dropped */
 	bool blocked : 1;		 /* a write was short: nothing more until it is writable */
 	bool resuming : 1, flushing : 1; /* stands on the list */
@@ -170,12 +179,6 @@ stream_cb conn_event;
 void conn_settle(struct conn *c);
 /* For the relay: bytes could not be written, and never will be. */
 void conn_write_failed(struct conn *c);
-/* Says what c wants of its stream now. */
-void conn_interest(struct conn *c);
-/* Are messages of c wanted: by its state, and is there room where they go? */
-bool conn_wants_work(const struct conn *c);
-/* The same, and is there something to read? */
-bool conn_wants_read(const struct conn *c);
 /* Two connections become peers, or stop being so. The bytes of a message that was cut off are dropped from now on. */
 void conn_link(struct conn *a, struct conn *b);
 void conn_unlink(struct conn *c);
@@ -188,6 +191,26 @@ void conn_close(struct conn *c, enum close_why why, const char *detail);
 static inline bool conn_is_closed(const struct conn *c)
 {
 	return c->why != CLOSE_NONE;
+}
+
+/* Are bytes of c wanted: by its state, and is there room where they go? */
+static inline bool conn_wants_work(const struct conn *c)
+{
+	const struct conn *dst = c->peer;
+
+	return c->reads != READS_NOTHING && !conn_is_closed(c) && buf_len(&c->out) <= CONN_HIGH &&
+	       (!dst || (!dst->blocked && buf_len(&dst->out) <= CONN_HIGH));
+}
+/* The same, and is there something to read? */
+static inline bool conn_wants_read(const struct conn *c)
+{
+	return !c->eof && conn_wants_work(c);
+}
+/* Says what c wants of its stream now. */
+static inline void conn_interest(struct conn *c)
+{
+	if (!conn_is_closed(c) && stream_is_open(&c->stream))
+		stream_want(&c->stream, conn_wants_read(c), c->blocked);
 }
 
 /* Our own end of it; asked of the system, since hardly anybody wants to know. */

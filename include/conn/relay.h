@@ -5,7 +5,7 @@
  *
  * Order on the wire has one rule: what stands in dst->out goes first. What a
  * short write leaves behind is moved there; while it holds more than
- * RELAY_HIGH bytes, or dst is blocked, src is not read.
+ * CONN_HIGH bytes, or dst is blocked, src is not read.
  */
 #ifndef PSBOUNCER_CONN_RELAY_H
 #define PSBOUNCER_CONN_RELAY_H
@@ -15,8 +15,6 @@
 
 struct buf;
 struct conn;
-
-enum { RELAY_HIGH = 65536, RELAY_TURN = 65536 };
 
 /* Reads what there is (at most RELAY_TURN bytes, then the back of the ready list) and works on it. */
 void relay_read(struct conn *c);

@@ -7,6 +7,7 @@
 #define PSBOUNCER_CONN_RING_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum request_kind {
@@ -45,7 +46,10 @@ struct ring {
 /* A message is sent. While the server skips to a Sync, what it will skip is not recorded. */
 void ring_push(struct ring *r, struct request q);
 /* The oldest that is not answered, NULL: none. Never a COPY_END. */
-struct request *ring_front(const struct ring *r);
+static inline struct request *ring_front(const struct ring *r)
+{
+	return r->n ? &r->v[r->head] : NULL;
+}
 void ring_pop(struct ring *r);
 /* An ErrorResponse came: what the server skips is dropped. Returns the request that it answers, by value; kind REQ_SYNC with
  * nothing recorded when there was none. */
@@ -55,7 +59,10 @@ void ring_copy_in(struct ring *r);
 /* The copy has come to a good end (CommandComplete). */
 void ring_copy_done(struct ring *r);
 /* Nothing is outstanding and no batch is open? */
-bool ring_is_idle(const struct ring *r);
+static inline bool ring_is_idle(const struct ring *r)
+{
+	return !r->n && !r->open && !r->skipping && !r->copying;
+}
 /* Would a cancel now hit something that may commit? */
 bool ring_may_commit(const struct ring *r);
 void ring_free(struct ring *r);

@@ -25,9 +25,10 @@ TAILQ_HEAD(stream_list, stream);
 
 struct loop {
 	struct event_base *base; /* NULL in dialog tests: no descriptor is ever watched */
-	struct event *wakeup;	 /* fires at the earliest deadline */
-	int64_t wakeup_at_us;
-	int hangup_fd; /* an epoll of our own: streams that are not read, to be told when their peer is gone */
+	int wakeup_fd;		 /* a timer: readable at the earliest deadline, or earlier */
+	struct event *wakeup_event;
+	int64_t wakeup_at_us; /* when; 0: never */
+	int hangup_fd;	      /* an epoll of our own: streams that are not read, to be told when their peer is gone */
 	struct event *hangup_event; /* hangup_fd has news */
 	struct timers timers;
 	struct stream_list ready;

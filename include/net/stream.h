@@ -108,7 +108,13 @@ void stream_tune(struct stream *s, const struct stream_tuning *t);
 void stream_tune_socket(int fd, const struct stream_tuning *t);
 
 /* What the owner wants to be told of. */
-void stream_want(struct stream *s, bool read, bool write);
+void stream_change_wants(struct stream *s, bool read, bool write); /* for stream_want() alone */
+static inline void stream_want(struct stream *s, bool read, bool write)
+{
+	/* A stream that nothing is watched of may be wanted for nothing but its peer's end. */
+	if (s->want_read != read || s->want_write != write || s->armed == 0)
+		stream_change_wants(s, read, write);
+}
 
 /*
  * Up to n bytes into p: the number, STREAM_AGAIN, STREAM_EOF or STREAM_BROKEN.
@@ -129,7 +135,10 @@ void stream_again(struct stream *s);
 const char *stream_error(const struct stream *s, char *buf, size_t size);
 
 /* Connected, and no handshake is under way: it can be read and written. */
-bool stream_is_open(const struct stream *s);
+static inline bool stream_is_open(const struct stream *s)
+{
+	return s->phase == STREAM_P_OPEN;
+}
 /* ops->name is "tls". */
 bool stream_is_tls(const struct stream *s);
 /* Is there something unread in the socket or in OpenSSL? (Before a handshake there must not be.) */

@@ -28,7 +28,6 @@ enum { LOG_TEXT = 4096, LOG_HEAD = 96 };
 #define REPEAT_US (10 * USEC)
 
 static struct {
-	enum log_level level;
 	int fd; /* of the log file, -1: none */
 	bool quiet;
 	bool detached;
@@ -38,7 +37,9 @@ static struct {
 	char tail[48]; /* zone and pid as they stand in a line; "": not known */
 	void (*capture)(enum log_level level, const char *line, void *arg);
 	void *capture_arg;
-} sinks = {.level = LL_LOG, .fd = -1};
+} sinks = {.fd = -1};
+
+enum log_level log_limit = LL_LOG;
 
 static const char *const level_name[] = {"FATAL", "ERROR", "WARNING", "LOG", "DEBUG", "NOISE"};
 static const int level_priority[] = {LOG_CRIT, LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG, LOG_DEBUG};
@@ -117,7 +118,7 @@ bool log_setup(const struct log_options *o)
 	close_file();
 	sinks.fd = fd;
 	sinks.quiet = o->quiet;
-	sinks.level = o->verbose <= 0 ? LL_LOG : o->verbose == 1 ? LL_DEBUG : LL_NOISE;
+	log_limit = o->verbose <= 0 ? LL_LOG : o->verbose == 1 ? LL_DEBUG : LL_NOISE;
 	sinks.journal = stderr_is_journal();
 	setup_syslog(o);
 	return true;
@@ -162,11 +163,6 @@ void log_close(void)
 	if (sinks.to_syslog)
 		closelog();
 	sinks.to_syslog = false;
-}
-
-bool log_wants(enum log_level level)
-{
-	return level <= sinks.level;
 }
 
 /* In a child: it has another pid. */

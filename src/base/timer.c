@@ -14,9 +14,9 @@
 /* What a held clock calls 0: 2000-01-01 00:00:00 UTC. */
 #define HELD_EPOCH_US (INT64_C(946684800) * USEC)
 
-static int64_t now_us;		/* 0: not read yet */
-static int64_t wall_offset_us;	/* wall clock minus now_us */
-static int64_t wall_checked_us; /* now_us when the offset was taken */
+int64_t clock_cached_us;
+static int64_t wall_offset_us;	/* wall clock minus clock_cached_us */
+static int64_t wall_checked_us; /* clock_cached_us when the offset was taken */
 static bool held;
 
 static int64_t read_us(clockid_t id)
@@ -31,19 +31,12 @@ void clock_update(void)
 {
 	if (held)
 		return;
-	now_us = read_us(CLOCK_MONOTONIC);
+	clock_cached_us = read_us(CLOCK_MONOTONIC);
 	/* The wall clock may be set by hand; once a second is soon enough to notice. */
-	if (wall_checked_us == 0 || now_us - wall_checked_us >= USEC) {
-		wall_offset_us = read_us(CLOCK_REALTIME) - now_us;
-		wall_checked_us = now_us;
+	if (wall_checked_us == 0 || clock_cached_us - wall_checked_us >= USEC) {
+		wall_offset_us = read_us(CLOCK_REALTIME) - clock_cached_us;
+		wall_checked_us = clock_cached_us;
 	}
-}
-
-int64_t clock_us(void)
-{
-	if (now_us == 0)
-		clock_update();
-	return now_us;
 }
 
 void clock_hold(int64_t us)
@@ -55,7 +48,7 @@ void clock_hold(int64_t us)
 		return;
 	}
 	held = true;
-	now_us = us;
+	clock_cached_us = us;
 	wall_offset_us = HELD_EPOCH_US;
 }
 
@@ -161,17 +154,6 @@ void timer_set(struct timers *h, struct timer *t, int64_t at_us)
 	timer_cancel(h, t);
 	t->at_us = at_us;
 	insert(h, t);
-}
-
-void timer_no_later(struct timers *h, struct timer *t, int64_t at_us)
-{
-	if (at_us != 0 && (t->place == 0 || t->at_us > at_us))
-		timer_set(h, t, at_us);
-}
-
-int64_t timers_next(const struct timers *h)
-{
-	return h->n > 0 ? h->heap[0]->at_us : 0;
 }
 
 /* All that are due leave the heap first, so that one which is set again while they fire is not among them. */

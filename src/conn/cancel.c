@@ -136,17 +136,11 @@ static void cancel_deadline(struct conn *c)
 	conn_close(c, CLOSE_CANCEL_DONE, "timeout");
 }
 
-static bool cancel_reads(const struct conn *c)
+static enum conn_reads cancel_reads(const struct conn *c)
 {
 	const struct cancel *x = conn_cancel_const(c);
 
-	return x->sent || dial_reads(&x->dial);
-}
-
-static bool cancel_is_raw(const struct conn *c)
-{
-	(void)c;
-	return true;
+	return x->sent || dial_reads(&x->dial) ? READS_BYTES : READS_NOTHING;
 }
 
 static void cancel_hangup(struct conn *c)
@@ -193,7 +187,6 @@ static const struct conn_ops cancel_ops = {
 	.due = cancel_due,
 	.deadline = cancel_deadline,
 	.reads = cancel_reads,
-	.is_raw = cancel_is_raw,
 	.hangup = cancel_hangup,
 	.closing = cancel_closing,
 	.reap = cancel_reap,

@@ -29,8 +29,8 @@ const uint32_t client_state_next[CS_COUNT] = {
 #include "tbl/client_states.h"
 #undef CLIENT_STATE
 };
-static const bool client_state_reads[CS_COUNT] = {
-#define CLIENT_STATE(name, text, reads, next) [CS_##name] = reads,
+static const uint8_t client_state_reads[CS_COUNT] = {
+#define CLIENT_STATE(name, text, reads, next) [CS_##name] = READS_##reads,
 #include "tbl/client_states.h"
 #undef CLIENT_STATE
 };
@@ -167,14 +167,9 @@ static void client_deadline(struct conn *c)
 
 /* ---- what the relay asks -------------------------------------------------------- */
 
-static bool client_reads(const struct conn *c)
+static enum conn_reads client_reads(const struct conn *c)
 {
-	return client_state_reads[c->state];
-}
-
-static bool client_is_raw(const struct conn *c)
-{
-	return c->state == CS_STARTUP;
+	return (enum conn_reads)client_state_reads[c->state];
 }
 
 static enum verdict client_message(struct conn *c, const struct msg *m, uint32_t *arg)
@@ -635,7 +630,6 @@ static const struct conn_ops client_ops = {
 	.due = client_due,
 	.deadline = client_deadline,
 	.reads = client_reads,
-	.is_raw = client_is_raw,
 	.fresh = client_login_fresh,
 	.hangup = client_hangup,
 	.resumed = client_resumed,

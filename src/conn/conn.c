@@ -99,27 +99,9 @@ void conn_init(struct conn *c, struct pooler *p, enum conn_side side, const stru
 	++*conn_count_of(c);
 }
 
-bool conn_wants_work(const struct conn *c)
-{
-	const struct conn *dst = c->peer;
-
-	return !conn_is_closed(c) && c->ops->reads(c) && buf_len(&c->out) <= RELAY_HIGH &&
-	       (!dst || (!dst->blocked && buf_len(&dst->out) <= RELAY_HIGH));
-}
-
-bool conn_wants_read(const struct conn *c)
-{
-	return !c->eof && conn_wants_work(c);
-}
-
-void conn_interest(struct conn *c)
-{
-	if (!conn_is_closed(c) && stream_is_open(&c->stream))
-		stream_want(&c->stream, conn_wants_read(c), c->blocked);
-}
-
 void conn_settle(struct conn *c)
 {
+	c->reads = (uint8_t)c->ops->reads(c);
 	conn_interest(c);
 	timer_no_later(&c->pooler->loop.timers, &c->timer, c->ops->due(c));
 }
@@ -179,7 +161,7 @@ static bool conn_hung_up(struct conn *c)
 {
 	ssize_t n = 1;
 
-	while (n > 0 && buf_len(&c->in) <= RELAY_HIGH) {
+	while (n > 0 && buf_len(&c->in) <= CONN_HIGH) {
 		char *room = buf_reserve(&c->in, 4096);
 
 		if (!room) {

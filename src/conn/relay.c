@@ -13,7 +13,7 @@
 #include "conn/conn.h"
 #include "proto/wire.h"
 
-enum { RELAY_SMALL = 8192, RELAY_CLOSE_RUN = 1024 };
+enum { RELAY_SMALL = 8192, RELAY_CLOSE_RUN = 1024, RELAY_TURN = 65536 };
 
 /*
  * The bytes that are being looked at, in the loop's scratch or in c->in:
@@ -297,7 +297,7 @@ static void relay_run(struct relay_scan *w)
 			relay_rest(w);
 		else if (!conn_wants_work(c))
 			break;
-		else if (c->ops->is_raw(c) ? !relay_raw(w) : !relay_message(w))
+		else if (c->reads == READS_BYTES ? !relay_raw(w) : !relay_message(w))
 			break;
 	}
 	if (c->peer && w->scan > w->pos)

@@ -75,11 +75,6 @@ void ring_push(struct ring *r, struct request q)
 	ring_record(r, q);
 }
 
-struct request *ring_front(const struct ring *r)
-{
-	return r->n ? ring_at(r, 0) : NULL;
-}
-
 /* An end of copy that no COPY waited for has no answer: it never stays in front. */
 void ring_pop(struct ring *r)
 {
@@ -136,11 +131,6 @@ void ring_copy_in(struct ring *r)
 void ring_copy_done(struct ring *r)
 {
 	r->in_copy = 0;
-}
-
-bool ring_is_idle(const struct ring *r)
-{
-	return !r->n && !r->open && !r->skipping && !r->copying;
 }
 
 bool ring_may_commit(const struct ring *r)

@@ -31,8 +31,8 @@ const uint32_t server_state_next[SS_COUNT] = {
 #include "tbl/server_states.h"
 #undef SERVER_STATE
 };
-static const bool server_state_reads[SS_COUNT] = {
-#define SERVER_STATE(name, text, reads, next) [SS_##name] = reads,
+static const uint8_t server_state_reads[SS_COUNT] = {
+#define SERVER_STATE(name, text, reads, next) [SS_##name] = READS_##reads,
 #include "tbl/server_states.h"
 #undef SERVER_STATE
 };
@@ -115,18 +115,13 @@ static void server_deadline(struct conn *c)
 	}
 }
 
-static bool server_reads(const struct conn *c)
+static enum conn_reads server_reads(const struct conn *c)
 {
 	const struct server *s = (const struct server *)(const void *)c;
 
-	if (c->state == SS_DIAL)
-		return dial_reads(&s->login->dial);
-	return server_state_reads[c->state];
-}
-
-static bool server_is_raw(const struct conn *c)
-{
-	return c->state == SS_DIAL;
+	if (c->state == SS_DIAL && dial_reads(&s->login->dial))
+		return READS_BYTES;
+	return (enum conn_reads)server_state_reads[c->state];
 }
 
 static size_t server_raw(struct conn *c, const char *p, size_t n, size_t *need)
@@ -550,7 +545,6 @@ static const struct conn_ops server_ops = {
 	.due = server_due,
 	.deadline = server_deadline,
 	.reads = server_reads,
-	.is_raw = server_is_raw,
 	.hangup = server_hangup,
 	.closing = server_closing,
 	.reap = server_conn_reap,

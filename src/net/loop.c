@@ -8,6 +8,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -17,7 +18,9 @@
 /*
  * NOLOCK: one thread. USE_CHANGELIST: changes of one turn become one epoll_ctl.
  * NO_CACHE_TIME: libevent then reads its clock only when it has a timer of its
- * own; ours is base/timer's.
+ * own, which is while names are looked up. Our deadlines are base/timer's, and
+ * what wakes us for them is a descriptor: a libevent timer would have the clock
+ * read twice a turn.
  */
 static struct event_base *new_base(void)
 {
@@ -47,11 +50,12 @@ static void on_libevent_log(int severity, const char *text)
 static void on_wakeup(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
+	uint64_t times;
 
-	(void)fd;
 	(void)what;
 	loop_callback(l);
-	l->wakeup_at_us = 0;
+	if (read(fd, &times, sizeof times) == (ssize_t)sizeof times)
+		l->wakeup_at_us = 0;
 }
 
 /*
@@ -80,11 +84,13 @@ static bool begin_events(struct loop *l)
 	event_set_log_callback(on_libevent_log);
 	l->base = new_base();
 	l->hangup_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (l->base == NULL || l->hangup_fd < 0)
+	l->wakeup_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (l->base == NULL || l->hangup_fd < 0 || l->wakeup_fd < 0)
 		return false;
-	l->wakeup = event_new(l->base, -1, 0, on_wakeup, l);
+	l->wakeup_event = event_new(l->base, l->wakeup_fd, EV_READ | EV_PERSIST, on_wakeup, l);
 	l->hangup_event = event_new(l->base, l->hangup_fd, EV_READ | EV_PERSIST, on_hangups, l);
-	return l->wakeup != NULL && l->hangup_event != NULL && event_add(l->hangup_event, NULL) == 0;
+	return l->wakeup_event != NULL && l->hangup_event != NULL && event_add(l->wakeup_event, NULL) == 0 &&
+	       event_add(l->hangup_event, NULL) == 0;
 }
 
 void loop_init(struct loop *l, bool with_events)
@@ -94,7 +100,7 @@ void loop_init(struct loop *l, bool with_events)
 	TAILQ_INIT(&l->turn);
 	l->scratch = xmalloc(MEM_IO, LOOP_SCRATCH);
 	l->tls_scratch = xmalloc(MEM_IO, LOOP_TLS_SCRATCH);
-	l->hangup_fd = -1;
+	l->hangup_fd = l->wakeup_fd = -1;
 	if (with_events && !begin_events(l)) {
 		log_msg(LL_FATAL, "no event loop: %m");
 		exit(1);
@@ -103,8 +109,10 @@ void loop_init(struct loop *l, bool with_events)
 
 void loop_free(struct loop *l)
 {
-	if (l->wakeup != NULL)
-		event_free(l->wakeup);
+	if (l->wakeup_event != NULL)
+		event_free(l->wakeup_event);
+	if (l->wakeup_fd >= 0)
+		close(l->wakeup_fd);
 	if (l->hangup_event != NULL)
 		event_free(l->hangup_event);
 	if (l->hangup_fd >= 0)
@@ -148,14 +156,14 @@ static void run_ready(struct loop *l)
 static void arm_wakeup(struct loop *l)
 {
 	int64_t next = timers_next(&l->timers), wait_us;
-	struct timeval tv;
+	struct itimerspec in = {0};
 
 	if (l->base == NULL || next == 0 || (l->wakeup_at_us != 0 && l->wakeup_at_us <= next))
 		return;
-	wait_us = next > clock_us() ? next - clock_us() : 0;
-	tv = (struct timeval){.tv_sec = wait_us / USEC, .tv_usec = wait_us % USEC};
-	event_add(l->wakeup, &tv);
-	l->wakeup_at_us = next;
+	wait_us = next > clock_us() ? next - clock_us() : 1; /* 0 would mean never */
+	in.it_value = (struct timespec){.tv_sec = wait_us / USEC, .tv_nsec = wait_us % USEC * 1000};
+	if (timerfd_settime(l->wakeup_fd, 0, &in, NULL) == 0)
+		l->wakeup_at_us = next;
 }
 
 void loop_poll(struct loop *l, bool may_wait)
@@ -177,6 +185,7 @@ void loop_poll(struct loop *l, bool may_wait)
 
 void loop_run_timers(struct loop *l, void *ctx)
 {
-	timers_run(&l->timers, ctx);
+	if (timers_next(&l->timers) != 0 && timers_next(&l->timers) <= clock_us())
+		timers_run(&l->timers, ctx);
 	arm_wakeup(l);
 }

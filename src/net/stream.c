@@ -108,10 +108,8 @@ static void watch_peer(struct stream *s)
 		s->peer_watched = epoll_ctl(s->loop->hangup_fd, EPOLL_CTL_ADD, s->fd, &e) == 0;
 }
 
-void stream_update(struct stream *s)
+static void update(struct stream *s, short need)
 {
-	short need = interest(s);
-
 	if (!watchable(s))
 		return;
 	/* What is armed and not needed stays until it is called in vain (on_event), reading even beyond a change. */
@@ -119,6 +117,11 @@ void stream_update(struct stream *s)
 		arm(s, need | (s->armed & EV_READ));
 	if (s->phase == STREAM_P_OPEN && !s->want_read && !s->hangup && !(s->armed & EV_READ))
 		watch_peer(s);
+}
+
+void stream_update(struct stream *s)
+{
+	update(s, interest(s));
 }
 
 /* ---- what an event means ------------------------------------------------------- */
@@ -197,15 +200,16 @@ void stream_dispatch(struct stream *s, bool readable, bool writable, bool closed
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct stream *s = arg;
-	short unwanted = (short)(what & ~interest(s));
+	short before = interest(s), after;
 
 	(void)fd;
 	loop_callback(s->loop);
 	stream_dispatch(s, what & EV_READ, what & EV_WRITE, false);
+	after = interest(s);
 	/* Not when it was wanted until a moment ago: it may be again before anything happens. */
-	if (unwanted & ~interest(s) & (EV_READ | EV_WRITE))
-		arm(s, interest(s));
-	stream_update(s);
+	if (what & ~before & ~after & (EV_READ | EV_WRITE))
+		arm(s, after);
+	update(s, after);
 }
 
 void stream_run_ready(struct stream *s)
@@ -406,7 +410,7 @@ void stream_close(struct stream *s)
 
 /* ---- what owners call ---------------------------------------------------------- */
 
-void stream_want(struct stream *s, bool read, bool write)
+void stream_change_wants(struct stream *s, bool read, bool write)
 {
 	if (s->phase == STREAM_P_CLOSED)
 		return;
@@ -435,11 +439,6 @@ const char *stream_error(const struct stream *s, char *buf, size_t size)
 	if (text != NULL)
 		return text;
 	return s->error != 0 ? strerror_r(s->error, buf, size) : "connection closed";
-}
-
-bool stream_is_open(const struct stream *s)
-{
-	return s->phase == STREAM_P_OPEN;
 }
 
 bool stream_is_tls(const struct stream *s)

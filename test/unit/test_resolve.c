@@ -516,7 +516,7 @@ static void test_loop_ends(void **state)
 	assert_answer("one.test", "(192.0.2.1)");
 	event_del(server.ev);
 	event_del(loop.hangup_event);
-	event_del(loop.wakeup);
+	event_del(loop.wakeup_event);
 	assert_int_equal(event_base_loop(loop.base, EVLOOP_NONBLOCK), 1); /* no events */
 }
 

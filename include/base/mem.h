@@ -19,6 +19,7 @@ enum mem_tag {
 	MEM_SERVER,
 	MEM_RING,
 	MEM_VARS,
+	MEM_STMT,
 	MEM_IO,
 	MEM_TLS,
 	MEM_TIMER,

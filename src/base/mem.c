@@ -56,6 +56,7 @@ static const char *const tag_name[MEM_TAGS] = {
 	[MEM_SERVER] = "server",
 	[MEM_RING] = "ring",
 	[MEM_VARS] = "vars",
+	[MEM_STMT] = "stmt",
 	[MEM_IO] = "io",
 	[MEM_TLS] = "tls",
 	[MEM_TIMER] = "timer",

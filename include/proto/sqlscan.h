@@ -29,6 +29,7 @@ struct sqlscan {
 	const char *p, *end;
 	bool whole;    /* the text ends where memory ends */
 	bool standard; /* standard_conforming_strings */
+	bool open;     /* a quote or comment was met that nothing closes: to the server a syntax error */
 };
 
 enum sqlscan_result {
@@ -43,7 +44,7 @@ enum sqlscan_result {
  * tab outside of quotes and comments is white space to some servers and a
  * syntax error to others: its class is STMT_OTHER.
  */
-struct stmt {
+struct sql_stmt {
 	enum stmt_class class;
 	const char *text;
 	size_t len;
@@ -56,7 +57,7 @@ struct sqlscan sqlscan_init(const char *text, size_t n, bool whole, bool standar
  * The next statement that is not empty. After UNKNOWN or END it stays so. With UNKNOWN st->class is set if the first
  * words and what follows them are in memory, else it is STMT_OTHER. With END *st is an empty statement.
  */
-enum sqlscan_result sqlscan_next(struct sqlscan *s, struct stmt *st);
+enum sqlscan_result sqlscan_next(struct sqlscan *s, struct sql_stmt *st);
 
 /*
  * A cheap look at a whole text, which needs no more of the lexical rules: true when it is one statement whose first letter
@@ -70,5 +71,34 @@ bool sqlscan_is_harmless(const char *text, size_t n);
  * also when it cannot be told.
  */
 bool sqlscan_may_commit(const char *text, size_t n, bool whole, bool standard);
+
+/*
+ * The shape of a text that is one statement that begins or ends a transaction, or goes back in it, exactly as the
+ * server's grammar has it, with blanks, comments and empty statements around it. SQL_TX_NONE: anything else, and what
+ * is not whole or has a vertical tab.
+ */
+enum sql_tx_kind {
+	SQL_TX_NONE,
+	SQL_TX_BEGIN,	    /* BEGIN [WORK|TRANSACTION] [modes] */
+	SQL_TX_START,	    /* START TRANSACTION [modes] */
+	SQL_TX_COMMIT,	    /* COMMIT or END [WORK|TRANSACTION] [AND [NO] CHAIN] */
+	SQL_TX_ROLLBACK,    /* ROLLBACK or ABORT, likewise */
+	SQL_TX_ROLLBACK_TO, /* ROLLBACK [WORK|TRANSACTION] TO [SAVEPOINT] x; x may be reserved: a syntax error */
+	SQL_TX_PREPARE	    /* PREPARE TRANSACTION and a literal in plain quotes without a backslash */
+};
+
+struct sql_tx {
+	enum sql_tx_kind kind;
+	bool modes;   /* BEGIN, START: there are some ... */
+	bool standby; /* ... and all are READ ONLY, READ [UN]COMMITTED or REPEATABLE READ; true without any */
+	bool chain;   /* COMMIT, ROLLBACK: AND CHAIN */
+	bool ascii;   /* no byte over 127 stands in a comment or name: then the text is right in every encoding */
+};
+
+/* A text that is none is told at its first word, a SELECT by its first two letters. */
+struct sql_tx sqlscan_tx(const char *text, size_t n, bool whole, bool standard);
+
+/* Nothing but blanks, comments and ';'? Not with a byte over 127, which might be wrong in the text's encoding. */
+bool sqlscan_is_empty(const char *text, size_t n, bool whole);
 
 #endif

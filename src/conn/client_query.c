@@ -119,7 +119,7 @@ static bool client_may_commit(const struct client *cl, struct text t)
 static bool client_sets_default(const struct client *cl, struct text t)
 {
 	struct sqlscan scan;
-	struct stmt st;
+	struct sql_stmt st;
 
 	while (t.n && strchr(" \t\r\n", *t.p))
 		t.p++, t.n--;

@@ -10,30 +10,9 @@
 
 #include <string.h>
 
+#include "sqlscan_priv.h"
+
 /* ---- tokens ---- */
-
-enum token_kind {
-	TOK_END,   /* of the text */
-	TOK_CUT,   /* memory ends in or behind the token, the text goes on */
-	TOK_WORD,  /* an identifier or key word without quotes */
-	TOK_SEMI,  /* ; */
-	TOK_OPEN,  /* ( */
-	TOK_CLOSE, /* ) */
-	TOK_DOT,   /* . */
-	TOK_VTAB,  /* white space or not, as the server's version has it */
-	TOK_OTHER
-};
-
-struct token {
-	enum token_kind kind;
-	const char *text;
-	size_t len;
-};
-
-static inline bool is_space(char c)
-{
-	return c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == '\f';
-}
 
 static inline bool is_newline(char c)
 {
@@ -45,14 +24,9 @@ static inline bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-static inline char to_upper(char c)
-{
-	return c >= 'a' && c <= 'z' ? (char)(c - ('a' - 'A')) : c;
-}
-
 static inline bool starts_word(char c)
 {
-	return (to_upper(c) >= 'A' && to_upper(c) <= 'Z') || c == '_' || (unsigned char)c >= 0x80;
+	return (sql_upper(c) >= 'A' && sql_upper(c) <= 'Z') || c == '_' || (unsigned char)c >= 0x80;
 }
 
 static inline bool goes_on_in_word(char c)
@@ -60,7 +34,7 @@ static inline bool goes_on_in_word(char c)
 	return starts_word(c) || is_digit(c) || c == '$';
 }
 
-/* Every skip_ function returns the place behind what it skips, or end when that lies beyond. */
+/* Every skip_ function returns the place behind what it skips, end when that lies beyond; NULL: it is not closed. */
 
 static const char *skip_line(const char *p, const char *end)
 {
@@ -86,13 +60,13 @@ static const char *skip_block_comment(const char *p, const char *end)
 			p++;
 		}
 	}
-	return end;
+	return NULL;
 }
 
 static const char *skip_blanks(const char *p, const char *end)
 {
-	while (p < end) {
-		if (is_space(*p))
+	while (p != NULL && p < end) {
+		if (sql_is_space(*p))
 			p++;
 		else if (end - p >= 2 && p[0] == '-' && p[1] == '-')
 			p = skip_line(p, end);
@@ -110,7 +84,7 @@ static const char *continue_string(const char *p, const char *end)
 	bool newline = false;
 
 	while (p < end) {
-		if (is_space(*p))
+		if (sql_is_space(*p))
 			newline |= is_newline(*p++);
 		else if (end - p >= 2 && p[0] == '-' && p[1] == '-')
 			p = skip_line(p, end);
@@ -140,18 +114,22 @@ static const char *skip_string(const char *p, const char *end, bool backslashes)
 			return p;
 		p = more;
 	}
-	return end;
+	return NULL;
 }
 
-/* p is behind the first double quote. Doubled ones inside look like two names side by side, which is as well. */
+/* p is behind the first double quote. */
 static const char *skip_quoted_name(const char *p, const char *end)
 {
-	p = memchr(p, '"', (size_t)(end - p));
-	return p != NULL ? p + 1 : end;
+	while ((p = memchr(p, '"', (size_t)(end - p))) != NULL) {
+		if (++p == end || *p != '"')
+			return p;
+		p++;
+	}
+	return NULL;
 }
 
 /* p is at a '$' that no word holds: a parameter, a dollar quote, or nothing that a server knows. */
-static const char *skip_dollar(const char *p, const char *end)
+static const char *skip_dollar(const char *p, const char *end, enum token_kind *kind)
 {
 	const char *tag = p + 1, *close;
 
@@ -161,8 +139,9 @@ static const char *skip_dollar(const char *p, const char *end)
 	if (tag == end || *tag != '$')
 		return tag == end ? end : p + 1;
 	tag++;
+	*kind = TOK_STRING;
 	close = memmem(tag, (size_t)(end - tag), p, (size_t)(tag - p));
-	return close != NULL ? close + (tag - p) : end;
+	return close != NULL ? close + (tag - p) : NULL;
 }
 
 /* A number's exponent must not be taken for a word. */
@@ -170,7 +149,7 @@ static const char *skip_number(const char *p, const char *end)
 {
 	while (p < end && (is_digit(*p) || *p == '.'))
 		p++;
-	if (p < end && to_upper(*p) == 'E') {
+	if (p < end && sql_upper(*p) == 'E') {
 		const char *e = p + 1;
 
 		if (e < end && (*e == '+' || *e == '-'))
@@ -185,9 +164,9 @@ static const char *skip_number(const char *p, const char *end)
 /* p is at a letter: a word, or the letter belongs to the quote behind it. */
 static const char *skip_word(const char *p, const char *end, bool standard, enum token_kind *kind)
 {
-	char c = to_upper(*p), next = end - p >= 2 ? p[1] : '\0';
+	char c = sql_upper(*p), next = end - p >= 2 ? p[1] : '\0';
 
-	*kind = TOK_OTHER;
+	*kind = TOK_STRING;
 	if (next == '\'' && c == 'E')
 		return skip_string(p + 2, end, true);
 	if (next == '\'' && (c == 'B' || c == 'X'))
@@ -197,6 +176,7 @@ static const char *skip_word(const char *p, const char *end, bool standard, enum
 	if (next == '&' && c == 'U' && end - p >= 3) {
 		if (p[2] == '\'')
 			return skip_string(p + 3, end, false);
+		*kind = TOK_QUOTED;
 		if (p[2] == '"')
 			return skip_quoted_name(p + 3, end);
 	}
@@ -206,13 +186,15 @@ static const char *skip_word(const char *p, const char *end, bool standard, enum
 	return p;
 }
 
-static struct token next_token(struct sqlscan *s)
+struct token sqlscan_token(struct sqlscan *s)
 {
 	const char *p = skip_blanks(s->p, s->end), *end = s->end;
 	struct token t = {.kind = TOK_OTHER, .text = p};
 
-	if (p == end) {
+	if (p == NULL || p == end) {
+		s->open = s->open || p == NULL;
 		s->p = end;
+		t.text = end;
 		t.kind = s->whole ? TOK_END : TOK_CUT;
 		return t;
 	}
@@ -221,6 +203,7 @@ static struct token next_token(struct sqlscan *s)
 	case '(': t.kind = TOK_OPEN; break;
 	case ')': t.kind = TOK_CLOSE; break;
 	case '.': t.kind = TOK_DOT; break;
+	case ',': t.kind = TOK_COMMA; break;
 	case '\v': t.kind = TOK_VTAB; break;
 	default: break;
 	}
@@ -229,18 +212,25 @@ static struct token next_token(struct sqlscan *s)
 		t.len = 1;
 		return t;
 	}
-	if (starts_word(*p))
+	if (starts_word(*p)) {
 		p = skip_word(p, end, s->standard, &t.kind);
-	else if (*p == '\'')
+	} else if (*p == '\'') {
+		t.kind = TOK_STRING;
 		p = skip_string(p + 1, end, !s->standard);
-	else if (*p == '"')
+	} else if (*p == '"') {
+		t.kind = TOK_QUOTED;
 		p = skip_quoted_name(p + 1, end);
-	else if (*p == '$')
-		p = skip_dollar(p, end);
-	else if (is_digit(*p))
+	} else if (*p == '$') {
+		p = skip_dollar(p, end, &t.kind);
+	} else if (is_digit(*p)) {
 		p = skip_number(p, end);
-	else
+	} else {
 		p++;
+	}
+	if (p == NULL) {
+		s->open = true;
+		p = end;
+	}
 	s->p = p;
 	t.len = (size_t)(p - t.text);
 	if (p == end && !s->whole)
@@ -248,18 +238,15 @@ static struct token next_token(struct sqlscan *s)
 	return t;
 }
 
-/* word: in upper case. */
-static bool token_is(const struct token *t, const char *word, size_t len)
+bool sqlscan_token_is(const struct token *t, const char *word, size_t len)
 {
 	if (t->kind != TOK_WORD || t->len != len)
 		return false;
 	for (size_t i = 0; i < len; i++)
-		if (to_upper(t->text[i]) != word[i])
+		if (sql_upper(t->text[i]) != word[i])
 			return false;
 	return true;
 }
-
-#define TOKEN_IS(t, word) token_is(t, word, sizeof(word) - 1)
 
 /* ---- classes ---- */
 
@@ -292,7 +279,7 @@ static const char *match_word(const char *words, const struct token *t)
 	size_t i;
 
 	for (i = 0; i < t->len; i++)
-		if (words[i] != to_upper(t->text[i]))
+		if (words[i] != sql_upper(t->text[i]))
 			return NULL;
 	return words[i] == ' ' || words[i] == '\0' ? words + i : NULL;
 }
@@ -316,7 +303,7 @@ static size_t match_spelling(const char *words, const struct token *t, size_t n,
 /* Does any spelling begin with all n words? */
 static bool words_fit(const struct token *t, size_t n)
 {
-	char first = to_upper(t[0].text[0]);
+	char first = sql_upper(t[0].text[0]);
 	bool all;
 
 	for (size_t i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++)
@@ -358,7 +345,7 @@ static enum stmt_class read_class(struct sqlscan *s, struct token *t, struct tok
 			break;
 		n++;
 		*last = *t;
-		*t = next_token(s);
+		*t = sqlscan_token(s);
 	}
 	/* "SET local.id = 1" is about a name of two parts, not SET LOCAL. */
 	if (t->kind == TOK_DOT && n > 0)
@@ -407,23 +394,23 @@ static void nesting_step(struct nesting *in, const struct token *t, enum stmt_cl
 }
 
 /* sqlscan_next(), and whether a vertical tab stood in what was looked at. */
-static enum sqlscan_result scan_statement(struct sqlscan *s, struct stmt *st, bool *vtab)
+static enum sqlscan_result scan_statement(struct sqlscan *s, struct sql_stmt *st, bool *vtab)
 {
 	struct nesting in = {.last = {.kind = TOK_SEMI}};
 	struct token t;
 
 	*vtab = false;
 	do
-		t = next_token(s);
+		t = sqlscan_token(s);
 	while (t.kind == TOK_SEMI);
-	*st = (struct stmt){.class = STMT_OTHER, .text = t.text};
+	*st = (struct sql_stmt){.class = STMT_OTHER, .text = t.text};
 	if (t.kind == TOK_END)
 		return SQLSCAN_END;
 	/* The words of the class hold nothing that nests. */
 	st->class = read_class(s, &t, &in.last);
 	if (in.last.text != NULL)
 		st->len = (size_t)(in.last.text + in.last.len - st->text);
-	for (; t.kind != TOK_END && t.kind != TOK_CUT; t = next_token(s)) {
+	for (; t.kind != TOK_END && t.kind != TOK_CUT; t = sqlscan_token(s)) {
 		if (t.kind == TOK_SEMI && in.parens == 0 && in.body == 0)
 			break;
 		if (t.kind == TOK_VTAB)
@@ -444,9 +431,10 @@ static enum sqlscan_result scan_statement(struct sqlscan *s, struct stmt *st, bo
 
 struct sqlscan sqlscan_init(const char *text, size_t n, bool whole, bool standard)
 {
-	struct sqlscan s = {.p = text, .end = text, .whole = whole, .standard = standard};
+	struct sqlscan s = {.p = text != NULL ? text : "", .whole = whole, .standard = standard};
 	const char *nul = n > 0 ? memchr(text, 0, n) : NULL;
 
+	s.end = s.p;
 	if (nul != NULL) {
 		s.end = nul;
 		s.whole = true;
@@ -456,7 +444,7 @@ struct sqlscan sqlscan_init(const char *text, size_t n, bool whole, bool standar
 	return s;
 }
 
-enum sqlscan_result sqlscan_next(struct sqlscan *s, struct stmt *st)
+enum sqlscan_result sqlscan_next(struct sqlscan *s, struct sql_stmt *st)
 {
 	bool vtab;
 
@@ -470,7 +458,7 @@ static bool is_single(const struct sqlscan *s)
 
 	if (p == NULL)
 		return true;
-	for (p++; p < s->end && is_space(*p);)
+	for (p++; p < s->end && sql_is_space(*p);)
 		p++;
 	return p == s->end;
 }
@@ -479,7 +467,7 @@ bool sqlscan_is_harmless(const char *text, size_t n)
 {
 	const char *p = text, *end = text + n;
 
-	while (p < end && is_space(*p))
+	while (p < end && sql_is_space(*p))
 		p++;
 	/* COMMIT, END, PREPARE, ROLLBACK; a letter, since a comment or a parenthesis says nothing yet. */
 	if (p == end || !((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')) || strchr("cepr", *p | 0x20) != NULL)
@@ -487,7 +475,7 @@ bool sqlscan_is_harmless(const char *text, size_t n)
 	p = memchr(p, ';', (size_t)(end - p));
 	if (p == NULL)
 		return true;
-	for (p++; p < end && is_space(*p);)
+	for (p++; p < end && sql_is_space(*p);)
 		p++;
 	return p == end;
 }
@@ -496,14 +484,14 @@ bool sqlscan_may_commit(const char *text, size_t n, bool whole, bool standard)
 {
 	struct sqlscan s = sqlscan_init(text, n, whole, standard);
 	enum sqlscan_result r;
-	struct stmt st;
+	struct sql_stmt st;
 	bool vtab;
 
 	/* Any statement may follow. */
 	if (!s.whole)
 		return true;
 	if (is_single(&s)) {
-		struct token t = next_token(&s), last;
+		struct token t = sqlscan_token(&s), last;
 		enum stmt_class class = read_class(&s, &t, &last);
 
 		return ends_transaction[class] || t.kind == TOK_VTAB;

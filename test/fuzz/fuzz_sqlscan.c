@@ -22,7 +22,7 @@ static bool ends_transaction(enum stmt_class class)
 	return ends[class];
 }
 
-static void check_statement(const struct sqlscan *s, const struct stmt *st, const char *from)
+static void check_statement(const struct sqlscan *s, const struct sql_stmt *st, const char *from)
 {
 	FUZZ_CHECK(st->text >= from && st->len > 0 && st->text + st->len <= s->p && s->p <= s->end);
 	FUZZ_CHECK(st->class < STMT_CLASSES);
@@ -34,7 +34,7 @@ static bool scan_whole(const char *p, size_t n, bool standard)
 	struct sqlscan s = sqlscan_init(p, n, true, standard);
 	const char *from = p;
 	bool ends = false;
-	struct stmt st;
+	struct sql_stmt st;
 
 	for (;;) {
 		enum sqlscan_result r = sqlscan_next(&s, &st);
@@ -53,7 +53,7 @@ static void scan_part(const char *p, size_t n, size_t part, bool standard)
 {
 	char *copy = malloc(part > 0 ? part : 1);
 	struct sqlscan s, all = sqlscan_init(p, n, true, standard);
-	struct stmt st, all_st;
+	struct sql_stmt st, all_st;
 	enum sqlscan_result r;
 
 	if (copy == NULL)

@@ -41,7 +41,7 @@ static enum sqlscan_result describe(const char *text, size_t n, bool whole, bool
 	char *copy = exact(text, n);
 	struct sqlscan s = sqlscan_init(copy, n, whole, standard);
 	enum sqlscan_result r;
-	struct stmt st;
+	struct sql_stmt st;
 	size_t at = 0;
 
 	out[0] = '\0';
@@ -167,7 +167,7 @@ static void test_classes(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
 		struct sqlscan s = sqlscan_init(classes[i].text, strlen(classes[i].text), true, true);
-		struct stmt st;
+		struct sql_stmt st;
 
 		assert_int_equal(sqlscan_next(&s, &st), SQLSCAN_STATEMENT);
 		if (st.class != classes[i].class)
@@ -181,7 +181,7 @@ static void check_spelling(enum stmt_class class, const char *words)
 {
 	char text[80];
 	struct sqlscan s;
-	struct stmt st;
+	struct sql_stmt st;
 	int n = snprintf(text, sizeof(text), "%s", words);
 
 	for (int i = 0; i < n; i++)
@@ -428,7 +428,7 @@ static void test_cut(void **state)
 	for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++) {
 		struct sqlscan s = sqlscan_init(cuts[i].text, strlen(cuts[i].text), false, true);
 		enum sqlscan_result r;
-		struct stmt st;
+		struct sql_stmt st;
 
 		while ((r = sqlscan_next(&s, &st)) == SQLSCAN_STATEMENT)
 			;
@@ -520,7 +520,7 @@ static void test_deep(void **state)
 	enum { N = 200000 };
 	char *text = malloc(2 * N);
 	struct sqlscan s;
-	struct stmt st;
+	struct sql_stmt st;
 
 	(void)state;
 	assert_non_null(text);
@@ -571,6 +571,239 @@ static void test_harmless(void **state)
 			fail_msg("\"%s\"", cases[i].text);
 }
 
+/* ---- transactions ---- */
+
+static const struct {
+	const char *text;
+	struct sql_tx tx;
+} txs[] = {
+#define TX(...)                            \
+	{                                  \
+		__VA_ARGS__, .ascii = true \
+	}
+#define BEGIN_PLAIN TX(.kind = SQL_TX_BEGIN, .standby = true)
+#define BEGIN_SAFE TX(.kind = SQL_TX_BEGIN, .modes = true, .standby = true)
+#define BEGIN_UNSAFE TX(.kind = SQL_TX_BEGIN, .modes = true)
+#define NONE                        \
+	{                           \
+		.kind = SQL_TX_NONE \
+	}
+#define COMMIT_PLAIN TX(.kind = SQL_TX_COMMIT)
+#define ROLLBACK_PLAIN TX(.kind = SQL_TX_ROLLBACK)
+#define ROLLBACK_TO TX(.kind = SQL_TX_ROLLBACK_TO)
+	{"BEGIN", BEGIN_PLAIN},
+	{"begin work", BEGIN_PLAIN},
+	{"bEGIN tRANSACTION;", BEGIN_PLAIN},
+	{" \t\r\n\fBEGIN ; ", BEGIN_PLAIN},
+	{"BEGIN;;", BEGIN_PLAIN},
+	{"BEGIN ; /* x */ ; -- y", BEGIN_PLAIN},
+	{";BEGIN", BEGIN_PLAIN},
+	{"-- x\nBEGIN--", BEGIN_PLAIN},
+	{"/* a /* b */ c */BEGIN/**/WORK/**/", BEGIN_PLAIN},
+	{"BEGIN -- \303\244", {.kind = SQL_TX_BEGIN, .standby = true}},
+	{"/* \377 */ BEGIN", {.kind = SQL_TX_BEGIN, .standby = true}},
+	{"BEGIN WORK WORK", NONE},
+	{"BEGIN WORK TRANSACTION", NONE},
+	{"BEGIN ATOMIC", NONE},
+	{"BEGIN 1", NONE},
+	{"BEGIN x", NONE},
+	{"BEGIN 'x'", NONE},
+	{"\"BEGIN\"", NONE},
+	{"(BEGIN)", NONE},
+	{"BEGIN()", NONE},
+	{"BEGIN; SELECT 1", NONE},
+	{"BEGIN; BEGIN", NONE},
+	{"BEGIN; COMMIT", NONE},
+	{"SELECT 1; BEGIN", NONE},
+	{"BEGIN /* x", NONE},
+	{"BEGIN /* /* x */", NONE},
+	{"BEGIN 'x", NONE},
+	{"BEGIN \v", NONE},
+	{"\vBEGIN", NONE},
+	{"BEGIN/*\v*/", BEGIN_PLAIN},
+	{"BEGIN -- \v", BEGIN_PLAIN},
+	{"BEGIN -- x\rWORK", BEGIN_PLAIN},
+	{"BEGINWORK", NONE},
+	{"BEGIN_", NONE},
+	{"BEGIN$", NONE},
+	{"BEGIN READ ONLY", BEGIN_SAFE},
+	{"begin transaction read/**/only;", BEGIN_SAFE},
+	{"BEGIN ISOLATION LEVEL READ COMMITTED", BEGIN_SAFE},
+	{"BEGIN ISOLATION LEVEL READ UNCOMMITTED", BEGIN_SAFE},
+	{"BEGIN WORK ISOLATION LEVEL REPEATABLE READ", BEGIN_SAFE},
+	{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", BEGIN_SAFE},
+	{"BEGIN ISOLATION LEVEL REPEATABLE READ,READ ONLY", BEGIN_SAFE},
+	{"BEGIN READ ONLY, READ ONLY, READ ONLY", BEGIN_SAFE},
+	{"BEGIN READ WRITE", BEGIN_UNSAFE},
+	{"BEGIN READ ONLY READ WRITE", BEGIN_UNSAFE},
+	{"BEGIN READ WRITE, READ ONLY", BEGIN_UNSAFE},
+	{"BEGIN ISOLATION LEVEL SERIALIZABLE", BEGIN_UNSAFE},
+	{"BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE", BEGIN_UNSAFE},
+	{"BEGIN READ ONLY DEFERRABLE", BEGIN_UNSAFE},
+	{"BEGIN NOT DEFERRABLE", BEGIN_UNSAFE},
+	{"BEGIN READ ONLY NOT DEFERRABLE", BEGIN_UNSAFE},
+	{"BEGIN , READ ONLY", NONE},
+	{"BEGIN READ ONLY,", NONE},
+	{"BEGIN READ ONLY,;", NONE},
+	{"BEGIN READ ONLY,,READ ONLY", NONE},
+	{"BEGIN READ ONLY;READ ONLY", NONE},
+	{"BEGIN READ", NONE},
+	{"BEGIN READ COMMITTED", NONE},
+	{"BEGIN READ \"ONLY\"", NONE},
+	{"BEGIN ISOLATION", NONE},
+	{"BEGIN ISOLATION LEVEL", NONE},
+	{"BEGIN ISOLATION LEVEL READ", NONE},
+	{"BEGIN ISOLATION LEVEL READ ONLY", NONE},
+	{"BEGIN ISOLATION LEVEL REPEATABLE", NONE},
+	{"BEGIN ISOLATION LEVEL SNAPSHOT", NONE},
+	{"BEGIN ISOLATION LEVEL 'SERIALIZABLE'", NONE},
+	{"BEGIN NOT", NONE},
+	{"BEGIN NOT READ ONLY", NONE},
+	{"BEGIN READ ONLY x", NONE},
+	{"BEGIN READ ONLY .", NONE},
+	{"START TRANSACTION", TX(.kind = SQL_TX_START, .standby = true)},
+	{"start /* x */ transaction;;", TX(.kind = SQL_TX_START, .standby = true)},
+	{"START TRANSACTION READ ONLY", TX(.kind = SQL_TX_START, .modes = true, .standby = true)},
+	{"START TRANSACTION READ WRITE", TX(.kind = SQL_TX_START, .modes = true)},
+	{"START", NONE},
+	{"START WORK", NONE},
+	{"START TRANSACTION TRANSACTION", NONE},
+	{"START TRANSACTION, READ ONLY", NONE},
+	{"STAR TRANSACTION", NONE},
+	{"COMMIT", COMMIT_PLAIN},
+	{"end", COMMIT_PLAIN},
+	{"COMMIT WORK;", COMMIT_PLAIN},
+	{"END TRANSACTION", COMMIT_PLAIN},
+	{"COMMIT AND NO CHAIN", COMMIT_PLAIN},
+	{"/* \303\244 */COMMIT", {.kind = SQL_TX_COMMIT}},
+	{"COMMIT AND CHAIN", TX(.kind = SQL_TX_COMMIT, .chain = true)},
+	{"end work and chain ;", TX(.kind = SQL_TX_COMMIT, .chain = true)},
+	{"COMMIT CHAIN", NONE},
+	{"COMMIT AND", NONE},
+	{"COMMIT AND NO", NONE},
+	{"COMMIT AND CHAIN WORK", NONE},
+	{"COMMIT NO CHAIN", NONE},
+	{"COMMIT PREPARED 'x'", NONE},
+	{"COMMIT PREPARED", NONE},
+	{"COMMIT TO x", NONE},
+	{"COMMIT x", NONE},
+	{"COMMIT;COMMIT", NONE},
+	{"END IF", NONE},
+	{"ROLLBACK", ROLLBACK_PLAIN},
+	{"abort", ROLLBACK_PLAIN},
+	{"ROLLBACK WORK", ROLLBACK_PLAIN},
+	{"ABORT TRANSACTION AND NO CHAIN;", ROLLBACK_PLAIN},
+	{"ROLLBACK AND CHAIN", TX(.kind = SQL_TX_ROLLBACK, .chain = true)},
+	{"ABORT AND CHAIN", TX(.kind = SQL_TX_ROLLBACK, .chain = true)},
+	{"ROLLBACK PREPARED 'x'", NONE},
+	{"ROLLBACK; SELECT 1", NONE},
+	{"ROLLBACK x", NONE},
+	{"ROLLBACK TO x", ROLLBACK_TO},
+	{"rollback work to savepoint x;", ROLLBACK_TO},
+	{"ROLLBACK TRANSACTION TO \"a\"\"b\"", ROLLBACK_TO},
+	{"ROLLBACK TO SAVEPOINT", ROLLBACK_TO},
+	{"ROLLBACK TO SAVEPOINT SAVEPOINT", ROLLBACK_TO},
+	{"ROLLBACK TO SAVEPOINT \"x\"", ROLLBACK_TO},
+	{"ROLLBACK TO \303\244", {.kind = SQL_TX_ROLLBACK_TO}},
+	{"ROLLBACK TO", NONE},
+	{"ROLLBACK TO \"\"", NONE},
+	{"ROLLBACK TO \"x", NONE},
+	{"ROLLBACK TO U&\"x\"", NONE},
+	{"ROLLBACK TO x y", NONE},
+	{"ROLLBACK TO x.y", NONE},
+	{"ROLLBACK TO 'x'", NONE},
+	{"ROLLBACK TO 1", NONE},
+	{"ROLLBACK SAVEPOINT x", NONE},
+	{"ABORT TO x", NONE},
+	{"PREPARE TRANSACTION 'x'", TX(.kind = SQL_TX_PREPARE)},
+	{"prepare/**/transaction'';", TX(.kind = SQL_TX_PREPARE)},
+	{"PREPARE TRANSACTION", NONE},
+	{"PREPARE TRANSACTION x", NONE},
+	{"PREPARE TRANSACTION 'x", NONE},
+	{"PREPARE TRANSACTION '", NONE},
+	{"PREPARE TRANSACTION 'x''y'", NONE},
+	{"PREPARE TRANSACTION 'x\\'", NONE},
+	{"PREPARE TRANSACTION E'x'", NONE},
+	{"PREPARE TRANSACTION $$x$$", NONE},
+	{"PREPARE TRANSACTION 'x'\n'y'", NONE},
+	{"PREPARE TRANSACTION 'x' 'y'", NONE},
+	{"PREPARE x AS SELECT 1", NONE},
+	{"SELECT 1", NONE},
+	{"SAVEPOINT x", NONE},
+	{"RELEASE x", NONE},
+	{"SET x = 1", NONE},
+	{"", NONE},
+	{";", NONE},
+	{"-- BEGIN", NONE},
+	{"/* BEGIN */", NONE},
+};
+
+static void test_tx(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(txs) / sizeof(txs[0]); i++) {
+		size_t n = strlen(txs[i].text);
+		char *copy = exact(txs[i].text, n);
+		struct sql_tx got = sqlscan_tx(copy, n, true, true);
+		const struct sql_tx *want = &txs[i].tx;
+
+		if (got.kind != want->kind || got.modes != want->modes || got.standby != want->standby ||
+			got.chain != want->chain || got.ascii != want->ascii)
+			fail_msg("%s: %d modes %d standby %d chain %d ascii %d", txs[i].text, got.kind, got.modes,
+				got.standby, got.chain, got.ascii);
+		/* Nothing is known of a text that may go on. */
+		assert_int_equal(sqlscan_tx(copy, n, false, true).kind, SQL_TX_NONE);
+		free(copy);
+	}
+	assert_int_equal(sqlscan_tx(NULL, 0, true, true).kind, SQL_TX_NONE);
+	assert_int_equal(sqlscan_tx("BEGIN\0x", 7, false, true).kind, SQL_TX_BEGIN);
+}
+
+static void test_empty(void **state)
+{
+	static const struct {
+		const char *text;
+		bool empty;
+	} rows[] = {
+		{"", true},
+		{" \t\r\n\f", true},
+		{";", true},
+		{" ; ; ", true},
+		{"-- x", true},
+		{"--", true},
+		{"/* x */", true},
+		{"/* ; */;-- ;", true},
+		{"/* /* x */ */", true},
+		{"/* x", false},
+		{"/* /* x */", false},
+		{"/", false},
+		{"-", false},
+		{"\v", false},
+		{"-- \v", true},
+		{"-- \303\244", false},
+		{"x", false},
+		{";x", false},
+		{"''", false},
+		{"\"", false},
+		{"-- x\ny", false},
+		{"-- x\ry", false},
+		{"*/", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t n = strlen(rows[i].text);
+		char *copy = exact(rows[i].text, n);
+
+		if (sqlscan_is_empty(copy, n, true) != rows[i].empty)
+			fail_msg("\"%s\"", rows[i].text);
+		assert_false(sqlscan_is_empty(copy, n, false));
+		free(copy);
+	}
+	assert_true(sqlscan_is_empty(NULL, 0, true));
+	assert_true(sqlscan_is_empty(";\0x", 3, false));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -583,6 +816,8 @@ int main(void)
 		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_may_commit),
 		cmocka_unit_test(test_deep),
+		cmocka_unit_test(test_tx),
+		cmocka_unit_test(test_empty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,51 @@
+/*
+ * What the files of sqlscan share: the tokens of a text.
+ */
+#ifndef PSBOUNCER_PROTO_SQLSCAN_PRIV_H
+#define PSBOUNCER_PROTO_SQLSCAN_PRIV_H
+
+#include "proto/sqlscan.h"
+
+enum token_kind {
+	TOK_END,    /* of the text */
+	TOK_CUT,    /* memory ends in or behind the token, the text goes on */
+	TOK_WORD,   /* an identifier or key word without quotes */
+	TOK_QUOTED, /* an identifier in double quotes, with U& in front or not */
+	TOK_STRING, /* a literal in quotes of any kind, with its letters and with what continues it */
+	TOK_SEMI,   /* ; */
+	TOK_OPEN,   /* ( */
+	TOK_CLOSE,  /* ) */
+	TOK_DOT,    /* . */
+	TOK_COMMA,  /* , */
+	TOK_VTAB,   /* white space or not, as the server's version has it */
+	TOK_OTHER
+};
+
+struct token {
+	enum token_kind kind;
+	const char *text;
+	size_t len;
+};
+
+/* The next token. It sets s->open when a quote or comment has no end. */
+struct token sqlscan_token(struct sqlscan *s);
+/* word: in upper case. */
+bool sqlscan_token_is(const struct token *t, const char *word, size_t len);
+#define TOKEN_IS(t, word) sqlscan_token_is(t, word, sizeof(word) - 1)
+
+static inline bool sql_is_space(char c)
+{
+	return c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == '\f';
+}
+
+static inline char sql_upper(char c)
+{
+	return c >= 'a' && c <= 'z' ? (char)(c - ('a' - 'A')) : c;
+}
+
+static inline char sql_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
+#endif

@@ -17,7 +17,7 @@
 /* Classes, from tbl/statements.h: STMT_BEGIN, STMT_COMMIT, ..., STMT_OTHER. */
 enum stmt_class {
 	STMT_OTHER,
-#define STATEMENT(name, words, ends_transaction) STMT_##name,
+#define STATEMENT(name, words, ends_transaction, sets) STMT_##name,
 #define SPELLING(name, words)
 #include "tbl/statements.h"
 #undef SPELLING
@@ -100,5 +100,24 @@ struct sql_tx sqlscan_tx(const char *text, size_t n, bool whole, bool standard);
 
 /* Nothing but blanks, comments and ';'? Not with a byte over 127, which might be wrong in the text's encoding. */
 bool sqlscan_is_empty(const char *text, size_t n, bool whole);
+
+/*
+ * A cheap look: is the whole text one statement whose first word is SELECT, INSERT, UPDATE, DELETE, WITH or VALUES? Then
+ * none that names a prepared statement.
+ */
+bool sqlscan_is_plain(const char *text, size_t n);
+
+/*
+ * Might running this text give parameters of the session other values, reported ones or not, within the transaction or
+ * beyond: by a statement (column sets of tbl/statements.h), set_config() or an UPDATE of pg_settings? True also when it
+ * cannot be told. What a function does inside cannot be seen. A plain text costs a few memchr().
+ */
+bool sqlscan_may_set(const char *text, size_t n, bool whole, bool standard);
+
+/*
+ * Does it hold a literal in which one of the words now, today, tomorrow, yesterday stands, which the server may turn
+ * into a time when it parses? True also when it cannot be told. A text without literals costs two memchr().
+ */
+bool sqlscan_has_now(const char *text, size_t n, bool whole, bool standard);
 
 #endif

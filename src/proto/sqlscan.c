@@ -256,7 +256,7 @@ struct spelling {
 };
 
 static const struct spelling spellings[] = {
-#define STATEMENT(name, words, ends_transaction) {STMT_##name, words},
+#define STATEMENT(name, words, ends_transaction, sets) {STMT_##name, words},
 #define SPELLING(name, words) {STMT_##name, words},
 #include "tbl/statements.h"
 #undef SPELLING
@@ -264,7 +264,15 @@ static const struct spelling spellings[] = {
 };
 
 static const bool ends_transaction[STMT_CLASSES] = {
-#define STATEMENT(name, words, ends) [STMT_##name] = (ends),
+#define STATEMENT(name, words, ends, sets) [STMT_##name] = (ends),
+#define SPELLING(name, words)
+#include "tbl/statements.h"
+#undef SPELLING
+#undef STATEMENT
+};
+
+static const bool class_sets[STMT_CLASSES] = {
+#define STATEMENT(name, words, ends, sets) [STMT_##name] = (sets),
 #define SPELLING(name, words)
 #include "tbl/statements.h"
 #undef SPELLING
@@ -498,6 +506,23 @@ bool sqlscan_may_commit(const char *text, size_t n, bool whole, bool standard)
 	}
 	while ((r = scan_statement(&s, &st, &vtab)) == SQLSCAN_STATEMENT)
 		if (ends_transaction[st.class] || vtab)
+			return true;
+	return r == SQLSCAN_UNKNOWN;
+}
+
+bool sqlscan_may_set(const char *text, size_t n, bool whole, bool standard)
+{
+	struct sqlscan s = sqlscan_init(text, n, whole, standard);
+	enum sqlscan_result r;
+	struct sql_stmt st;
+	bool vtab;
+
+	if (!s.whole || (sqlscan_look(s.p, s.end) & LOOK_SETS) != 0)
+		return true;
+	if (sqlscan_is_plain(s.p, (size_t)(s.end - s.p)))
+		return false;
+	while ((r = scan_statement(&s, &st, &vtab)) == SQLSCAN_STATEMENT)
+		if (class_sets[st.class] || vtab)
 			return true;
 	return r == SQLSCAN_UNKNOWN;
 }

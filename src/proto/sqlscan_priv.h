@@ -33,6 +33,14 @@ struct token sqlscan_token(struct sqlscan *s);
 bool sqlscan_token_is(const struct token *t, const char *word, size_t len);
 #define TOKEN_IS(t, word) sqlscan_token_is(t, word, sizeof(word) - 1)
 
+/* What memchr() finds of words that matter wherever they stand. A bit that is missing is proof, one that is set is not. */
+enum {
+	LOOK_SETS = 1,	/* set_config, pg_settings */
+	LOOK_LOCKS = 2, /* advisory_lock, advisory_unlock */
+	LOOK_TEMP = 4	/* temp */
+};
+unsigned sqlscan_look(const char *p, const char *end);
+
 static inline bool sql_is_space(char c)
 {
 	return c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == '\f';

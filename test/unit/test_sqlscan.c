@@ -17,7 +17,7 @@
 
 static const char *const class_names[STMT_CLASSES] = {
 	[STMT_OTHER] = "OTHER",
-#define STATEMENT(name, words, ends_transaction) [STMT_##name] = #name,
+#define STATEMENT(name, words, ends_transaction, sets) [STMT_##name] = #name,
 #define SPELLING(name, words)
 #include "tbl/statements.h"
 #undef SPELLING
@@ -128,9 +128,24 @@ static const struct {
 	{"SET SESSION SESSION AUTHORIZATION x", STMT_SET_SESSION_AUTHORIZATION},
 	{"SET SESSION SESSION.x = 1", STMT_SET},
 	{"SETTING", STMT_OTHER},
-	{"RESET ALL", STMT_RESET},
+	{"RESET ALL", STMT_RESET_ALL},
+	{"RESET x", STMT_RESET},
+	{"RESET all.x", STMT_RESET},
+	{"DISCARD PLANS", STMT_DISCARD},
+	{"DISCARD TEMPORARY", STMT_DISCARD_TEMP},
+	{"CLOSE ALL", STMT_CLOSE_ALL},
+	{"CLOSE a", STMT_OTHER},
+	{"MOVE 1 IN c", STMT_FETCH},
+	{"DO $$x$$", STMT_DO},
+	{"CALL p()", STMT_CALL},
+	{"LOAD 'x'", STMT_LOAD},
+	{"EXPLAIN (ANALYZE) SELECT 1", STMT_EXPLAIN},
+	{"CREATE UNLOGGED TABLE x (a int)", STMT_CREATE_TABLE},
+	{"CREATE TEMP SEQUENCE x", STMT_CREATE_TEMP},
+	{"CREATE LOCAL TEMPORARY TABLE x (a int)", STMT_CREATE_TEMP},
+	{"CREATE OR REPLACE TEMP RECURSIVE VIEW v AS SELECT 1", STMT_CREATE_TEMP},
 	{"RESET SESSION AUTHORIZATION", STMT_RESET},
-	{"DISCARD ALL", STMT_DISCARD},
+	{"DISCARD ALL", STMT_DISCARD_ALL},
 	{"LISTEN x", STMT_LISTEN},
 	{"UNLISTEN *", STMT_UNLISTEN},
 	{"EXECUTE p (1)", STMT_EXECUTE},
@@ -141,7 +156,7 @@ static const struct {
 	{"CREATE PROCEDURE f() AS 'x'", STMT_CREATE_ROUTINE},
 	{"CREATE OR REPLACE PROCEDURE f() AS 'x'", STMT_CREATE_ROUTINE},
 	{"CREATE OR REPLACE VIEW v AS SELECT 1", STMT_OTHER},
-	{"CREATE TABLE t (a int)", STMT_OTHER},
+	{"CREATE TABLE t (a int)", STMT_CREATE_TABLE},
 	{"SELECT 1", STMT_OTHER},
 	{"(SELECT 1)", STMT_OTHER},
 	{"SHOW x", STMT_OTHER},
@@ -198,7 +213,7 @@ static void check_spelling(enum stmt_class class, const char *words)
 static void test_spellings(void **state)
 {
 	(void)state;
-#define STATEMENT(name, words, ends_transaction) check_spelling(STMT_##name, words);
+#define STATEMENT(name, words, ends_transaction, sets) check_spelling(STMT_##name, words);
 #define SPELLING(name, words) check_spelling(STMT_##name, words);
 #include "tbl/statements.h"
 #undef SPELLING
@@ -311,7 +326,7 @@ static const struct {
 	{"a $x y$; c", "OTHER[a $x y$] OTHER[c]", false},
 	{"a $$'$$; c", "OTHER[a $$'$$] OTHER[c]", false},
 	{"a $$; c", "OTHER[a $$; c]", false},
-	{"DO $$BEGIN COMMIT; END$$; COMMIT", "OTHER[DO $$BEGIN COMMIT; END$$] COMMIT[COMMIT]", false},
+	{"DO $$BEGIN COMMIT; END$$; COMMIT", "DO[DO $$BEGIN COMMIT; END$$] COMMIT[COMMIT]", false},
 	/* parentheses */
 	{"CREATE RULE r AS ON INSERT TO t DO (a; b); c", "OTHER[CREATE RULE r AS ON INSERT TO t DO (a; b)] OTHER[c]",
 		false},
@@ -539,7 +554,7 @@ static void test_deep(void **state)
 static void test_harmless(void **state)
 {
 	static const char *const ends[] = {
-#define STATEMENT(name, words, ends_transaction) (ends_transaction) ? (words) : NULL,
+#define STATEMENT(name, words, ends_transaction, sets) (ends_transaction) ? (words) : NULL,
 #define SPELLING(name, words) words,
 #include "tbl/statements.h"
 #undef STATEMENT
@@ -804,6 +819,159 @@ static void test_empty(void **state)
 	assert_true(sqlscan_is_empty(";\0x", 3, false));
 }
 
+/* ---- what a text may do to the session ---- */
+
+static const struct {
+	const char *text;
+	bool sets;
+} setters[] = {
+	{"", false},
+	{"SELECT 1", false},
+	{"  select a_b, c_d from e_f where x = '_config' ;", false},
+	{"INSERT INTO t VALUES (1)", false},
+	{"UPDATE t SET a = 1", false},
+	{"DELETE FROM t", false},
+	{"WITH x AS (SELECT 1) SELECT * FROM x", false},
+	{"VALUES (1)", false},
+	{"SHOW x", false},
+	{"(SELECT 1)", false},
+	{"SELECT 1; SELECT 2", false},
+	{"SELECT ';SET x = 1'", false},
+	{"SELECT 1 -- ; SET x = 1", false},
+	{"SELECT 1; SET x = 1", true},
+	{"SET x = 1", true},
+	{"SET LOCAL x = 1", true},
+	{"-- x\nSET x = 1", true},
+	{"set role x", true},
+	{"SET SESSION AUTHORIZATION x", true},
+	{"RESET x", true},
+	{"RESET ALL", true},
+	{"DISCARD ALL", true},
+	{"COMMIT", true},
+	{"end", true},
+	{"ROLLBACK", true},
+	{"abort", true},
+	{"ROLLBACK TO x", true},
+	{"PREPARE TRANSACTION 'x'", true},
+	{"BEGIN", false},
+	{"START TRANSACTION READ ONLY", false},
+	{"SAVEPOINT x", false},
+	{"RELEASE x", false},
+	{"DO $$x$$", true},
+	{"CALL p()", true},
+	{"EXECUTE p", true},
+	{"EXPLAIN ANALYZE EXECUTE p", true},
+	{"FETCH c", true},
+	{"move 1 in c", true},
+	{"PREPARE p AS SELECT 1", false},
+	{"DEALLOCATE p", false},
+	{"LISTEN x", false},
+	{"CREATE INDEX ON t (a)", false},
+	{"CREATE TABLE t AS EXECUTE p", true},
+	{"SELECT set_config('x', '1', true)", true},
+	{"SELECT pg_catalog.\"set_config\"('x', '1', true)", true},
+	{"SELECT SET_Config ('x', '1', true)", true},
+	{"PREPARE p AS SELECT set_config('x', '1', true)", true},
+	{"SELECT set_confi", false},
+	{"SELECT et_config()", false},
+	{"SELECT setxconfig()", false},
+	{"UPDATE pg_settings SET setting = 1", true},
+	{"SELECT U&\"set\\005fconfig\"('x', '1', true)", true},
+	{"SELECT \v1", false}, /* a SELECT or an error */
+	{"SHOW \v1", true},
+	{"SET\v x = 1", true},
+};
+
+static void test_may_set(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(setters) / sizeof(setters[0]); i++) {
+		size_t n = strlen(setters[i].text);
+		char *copy = exact(setters[i].text, n);
+
+		if (sqlscan_may_set(copy, n, true, true) != setters[i].sets)
+			fail_msg("%s: not %d", setters[i].text, setters[i].sets);
+		assert_true(sqlscan_may_set(copy, n, false, true));
+		free(copy);
+	}
+	assert_false(sqlscan_may_set(NULL, 0, true, true));
+	assert_true(sqlscan_may_set("SELECT '\\'; SET x = 1; --'", 26, true, true));
+	assert_false(sqlscan_may_set("SELECT '\\'; SET x = 1; --'", 26, true, false));
+}
+
+static const struct {
+	const char *text;
+	bool now, now_nonstandard;
+} nows[] = {
+	{"", false, false},
+	{"SELECT now()", false, false},
+	{"SELECT $1, $2 WHERE now", false, false},
+	{"SELECT 'now'", true, true},
+	{"SELECT ' NOW '::timestamp", true, true},
+	{"SELECT timestamp 'Today'", true, true},
+	{"SELECT 'tomorrow'", true, true},
+	{"SELECT 'YESTERDAY'", true, true},
+	{"SELECT 'tomorrow 12:00'", true, true},
+	{"SELECT '12:00 today'", true, true},
+	{"SELECT 'today,12'", true, true},
+	{"SELECT 'known'", false, false},
+	{"SELECT 'nowhere'", false, false},
+	{"SELECT 'no'", false, false},
+	{"SELECT 'todays'", false, false},
+	{"SELECT ''", false, false},
+	{"SELECT '''now'''", true, true},
+	{"SELECT 'no''w'", false, false},
+	{"SELECT 'no'\n'w'", true, true},
+	{"SELECT 'x' \n 'y'", true, true}, /* not told */
+	{"SELECT 'no' 'w'", false, false},
+	{"SELECT E'now'", true, true},
+	{"SELECT e' now\\n'", true, true},
+	{"SELECT E'\\tnow'", true, true},
+	{"SELECT E'\\tno\\nw'", false, false},
+	{"SELECT E'\\\\now'", true, true},
+	{"SELECT E'x\\'y'", false, false},
+	{"SELECT E'\\x6eow'", true, true},
+	{"SELECT E'\\156ow'", true, true},
+	{"SELECT E'no\\w'", true, true},
+	{"SELECT E'\\", true, true},
+	{"SELECT '\\tnow'", false, true},
+	{"SELECT '\\x6eow'", false, true},
+	{"SELECT N'now'", true, true},
+	{"SELECT U&'x'", true, true},
+	{"SELECT u&'\\006eow'", true, true},
+	{"SELECT B'1', X'0f'", false, false},
+	{"SELECT $$now$$", true, true},
+	{"SELECT $x$ Today $x$", true, true},
+	{"SELECT $x$ x $x$", false, false},
+	{"SELECT $now$ x $now$", true, true}, /* its tag; no matter */
+	{"SELECT \"now\"", false, false},
+	{"SELECT 1 -- 'now'", false, false},
+	{"SELECT 1 /* 'now' */", false, false},
+	{"SELECT 'a' /* 'now' */", false, false},
+	{"SELECT 'now", true, true},
+	{"SELECT 'x", false, false},
+	{"SELECT '", false, false},
+	{"SELECT 1; SELECT 'now'", true, true},
+	{"SELECT '\303\244now'", true, true},
+};
+
+static void test_has_now(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(nows) / sizeof(nows[0]); i++) {
+		size_t n = strlen(nows[i].text);
+		char *copy = exact(nows[i].text, n);
+
+		if (sqlscan_has_now(copy, n, true, true) != nows[i].now)
+			fail_msg("%s: not %d", nows[i].text, nows[i].now);
+		if (sqlscan_has_now(copy, n, true, false) != nows[i].now_nonstandard)
+			fail_msg("%s: nonstandard: not %d", nows[i].text, nows[i].now_nonstandard);
+		assert_true(sqlscan_has_now(copy, n, false, true));
+		free(copy);
+	}
+	assert_false(sqlscan_has_now(NULL, 0, true, true));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -818,6 +986,8 @@ int main(void)
 		cmocka_unit_test(test_deep),
 		cmocka_unit_test(test_tx),
 		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_may_set),
+		cmocka_unit_test(test_has_now),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

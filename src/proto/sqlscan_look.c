@@ -1,0 +1,178 @@
+/*
+ * sqlscan_look: cheap looks at a text's bytes, and a look into its literals.
+ * Called for most texts, so what most texts are must cost little more than a
+ * few memchr().
+ */
+#include "proto/sqlscan.h"
+
+#include <string.h>
+
+#include "sqlscan_priv.h"
+
+/* word: in upper case. Does it stand at p? */
+static bool is_at(const char *p, const char *end, const char *word, size_t len)
+{
+	if ((size_t)(end - p) < len)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (sql_upper(p[i]) != word[i])
+			return false;
+	return true;
+}
+
+/* Does it end before p? */
+static bool is_before(const char *text, const char *p, const char *word, size_t len)
+{
+	return (size_t)(p - text) >= len && is_at(p - len, p, word, len);
+}
+
+#define IS_AT(p, end, word) is_at(p, end, word, sizeof(word) - 1)
+#define IS_BEFORE(text, p, word) is_before(text, p, word, sizeof(word) - 1)
+
+static const char *find(const char *p, const char *end, char c)
+{
+	return p < end ? memchr(p, c, (size_t)(end - p)) : NULL;
+}
+
+unsigned sqlscan_look(const char *text, const char *end)
+{
+	unsigned found = 0;
+	const char *p;
+
+	for (p = text; (p = find(p, end, '_')) != NULL; p++) {
+		if ((IS_BEFORE(text, p, "SET") && IS_AT(p + 1, end, "CONFIG")) ||
+			(IS_BEFORE(text, p, "PG") && IS_AT(p + 1, end, "SETTINGS")))
+			found |= LOOK_SETS;
+		else if (IS_BEFORE(text, p, "ADVISORY") && (IS_AT(p + 1, end, "LOCK") || IS_AT(p + 1, end, "UNLOCK")))
+			found |= LOOK_LOCKS;
+	}
+	/* Escapes in such a name hide any other name. */
+	for (p = text; (p = find(p, end, '&')) != NULL; p++)
+		if (p + 1 < end && p[1] == '"')
+			found |= LOOK_SETS | LOOK_LOCKS | LOOK_TEMP;
+	for (p = text; (p = find(p, end, 'p')) != NULL; p++)
+		if (IS_BEFORE(text, p, "TEM"))
+			found |= LOOK_TEMP;
+	for (p = text; (p = find(p, end, 'P')) != NULL; p++)
+		if (IS_BEFORE(text, p, "TEM"))
+			found |= LOOK_TEMP;
+	return found;
+}
+
+bool sqlscan_is_plain(const char *text, size_t n)
+{
+	static const char first[][8] = {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "VALUES"};
+	const char *p = text, *end = text + n;
+	bool plain = false;
+
+	while (p < end && sql_is_space(*p))
+		p++;
+	for (size_t i = 0; i < sizeof(first) / sizeof(first[0]) && !plain; i++)
+		plain = is_at(p, end, first[i], strlen(first[i]));
+	if (!plain)
+		return false;
+	p = find(p, end, ';');
+	if (p == NULL)
+		return true;
+	for (p++; p < end && sql_is_space(*p);)
+		p++;
+	return p == end;
+}
+
+/* ---- times in literals ---- */
+
+static bool is_letter(char c)
+{
+	return sql_upper(c) >= 'A' && sql_upper(c) <= 'Z';
+}
+
+/* Is one of the words in there, by itself? The server takes letters together and parts them at all else. */
+static bool has_now_word(const char *p, const char *end)
+{
+	static const char words[][12] = {"NOW", "TODAY", "TOMORROW", "YESTERDAY"};
+
+	while (p < end) {
+		const char *from = p;
+
+		while (p < end && is_letter(*p))
+			p++;
+		for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+			if ((size_t)(p - from) == strlen(words[i]) && is_at(from, p, words[i], strlen(words[i])))
+				return true;
+		if (p == from)
+			p++;
+	}
+	return false;
+}
+
+/* The inside of a literal from its first quote on, and what continues it. */
+static bool quoted_has_now(const char *p, const char *end, bool backslashes)
+{
+	const char *from = ++p;
+
+	while (p < end) {
+		if (*p == '\\' && backslashes) {
+			/* What stands for a letter may make one of the words; what stands for anything else parts words. */
+			if (has_now_word(from, p) || end - p < 2 || memchr("bfnrt\\'\"", p[1], 8) == NULL)
+				return true;
+			p += 2;
+			from = p;
+		} else if (*p == '\'') {
+			if (has_now_word(from, p))
+				return true;
+			if (end - p < 2)
+				return false;
+			/* Behind its last quote: another literal continues it, perhaps amid a word. */
+			if (p[1] != '\'')
+				return true;
+			p += 2;
+			from = p;
+		} else {
+			p++;
+		}
+	}
+	return has_now_word(from, end);
+}
+
+static bool literal_has_now(const struct token *t, bool standard)
+{
+	const char *end = t->text + t->len;
+
+	switch (sql_upper(*t->text)) {
+	case '$': return has_now_word(t->text, end);
+	case 'U': return true; /* any character may be the one that escapes */
+	case 'B':
+	case 'X': return false;
+	case 'E': return quoted_has_now(t->text + 1, end, true);
+	case 'N': return quoted_has_now(t->text + 1, end, !standard);
+	default: return quoted_has_now(t->text, end, !standard);
+	}
+}
+
+/* A dollar quote begins with a '$' that no digit follows. */
+static bool may_have_literal(const char *text, const char *end)
+{
+	if (find(text, end, '\'') != NULL)
+		return true;
+	for (const char *p = text; (p = find(p, end, '$')) != NULL; p++)
+		if (p + 1 < end && !(p[1] >= '0' && p[1] <= '9'))
+			return true;
+	return false;
+}
+
+bool sqlscan_has_now(const char *text, size_t n, bool whole, bool standard)
+{
+	struct sqlscan s = sqlscan_init(text, n, whole, standard);
+	struct token t;
+
+	if (!s.whole)
+		return true;
+	if (!may_have_literal(s.p, s.end))
+		return false;
+	do {
+		t = sqlscan_token(&s);
+		if (t.kind == TOK_STRING && literal_has_now(&t, standard))
+			return true;
+	} while (t.kind != TOK_END);
+	return false;
+}

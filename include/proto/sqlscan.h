@@ -49,6 +49,8 @@ struct sql_stmt {
 	const char *text;
 	size_t len;
 	bool to_default; /* SET ... TO DEFAULT, SET ... = DEFAULT */
+	bool whole;	 /* it ends at a ';' or at the text's end, not where memory ends */
+	bool standard;
 };
 
 /* n bytes of a query's text; whole: that is all of it. A NUL ends it, and then it is whole. */
@@ -119,5 +121,30 @@ bool sqlscan_may_set(const char *text, size_t n, bool whole, bool standard);
  * into a time when it parses? True also when it cannot be told. A text without literals costs two memchr().
  */
 bool sqlscan_has_now(const char *text, size_t n, bool whole, bool standard);
+
+/*
+ * Statements of SQL that name a prepared statement: PREPARE, EXECUTE, DEALLOCATE; EXPLAIN and CREATE TABLE ... AS with an
+ * EXECUTE in them are SQL_PREPARED_EXECUTE too. UNKNOWN: it is or may be one, but the name cannot be read: it is cut off
+ * by the end of memory, has escapes (U&""), or is none.
+ */
+enum sql_prepared {
+	SQL_PREPARED_NONE,
+	SQL_PREPARED_PREPARE,
+	SQL_PREPARED_EXECUTE,
+	SQL_PREPARED_DEALLOCATE,
+	SQL_PREPARED_DEALLOCATE_ALL,
+	SQL_PREPARED_UNKNOWN
+};
+
+enum { SQL_NAME = 64 };
+
+struct sql_name {
+	const char *text; /* in the scanned text, as written, with its quotes */
+	size_t len;
+	char name[SQL_NAME]; /* as the server takes it: folded or without quotes, at most 63 bytes, cut as UTF-8 is */
+};
+
+/* Of a statement that sqlscan_next() gave, at UNKNOWN too. *n counts for PREPARE, EXECUTE, DEALLOCATE only. */
+enum sql_prepared sqlscan_prepared(const struct sql_stmt *st, struct sql_name *n);
 
 #endif

@@ -248,6 +248,19 @@ bool sqlscan_token_is(const struct token *t, const char *word, size_t len)
 	return true;
 }
 
+void sqlscan_read(struct sql_reader *r)
+{
+	r->t = sqlscan_token(&r->s);
+}
+
+bool sqlscan_accept(struct sql_reader *r, const char *word, size_t len)
+{
+	if (!sqlscan_token_is(&r->t, word, len))
+		return false;
+	sqlscan_read(r);
+	return true;
+}
+
 /* ---- classes ---- */
 
 struct spelling {
@@ -411,7 +424,7 @@ static enum sqlscan_result scan_statement(struct sqlscan *s, struct sql_stmt *st
 	do
 		t = sqlscan_token(s);
 	while (t.kind == TOK_SEMI);
-	*st = (struct sql_stmt){.class = STMT_OTHER, .text = t.text};
+	*st = (struct sql_stmt){.class = STMT_OTHER, .text = t.text, .whole = true, .standard = s->standard};
 	if (t.kind == TOK_END)
 		return SQLSCAN_END;
 	/* The words of the class hold nothing that nests. */
@@ -431,6 +444,7 @@ static enum sqlscan_result scan_statement(struct sqlscan *s, struct sql_stmt *st
 	if (t.kind == TOK_CUT) {
 		s->p = s->end;
 		st->len = (size_t)(s->end - st->text);
+		st->whole = false;
 		return SQLSCAN_UNKNOWN;
 	}
 	st->to_default = is_set(st->class) && TOKEN_IS(&in.last, "DEFAULT");
@@ -450,6 +464,11 @@ struct sqlscan sqlscan_init(const char *text, size_t n, bool whole, bool standar
 		s.end = text + n;
 	}
 	return s;
+}
+
+struct sqlscan sqlscan_of(const struct sql_stmt *st)
+{
+	return (struct sqlscan){.p = st->text, .end = st->text + st->len, .whole = st->whole, .standard = st->standard};
 }
 
 enum sqlscan_result sqlscan_next(struct sqlscan *s, struct sql_stmt *st)

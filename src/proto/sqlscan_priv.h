@@ -33,6 +33,24 @@ struct token sqlscan_token(struct sqlscan *s);
 bool sqlscan_token_is(const struct token *t, const char *word, size_t len);
 #define TOKEN_IS(t, word) sqlscan_token_is(t, word, sizeof(word) - 1)
 
+/* One token in hand. */
+struct sql_reader {
+	struct sqlscan s;
+	struct token t;
+};
+void sqlscan_read(struct sql_reader *r);
+/* Goes on if the token in hand is that word. */
+bool sqlscan_accept(struct sql_reader *r, const char *word, size_t len);
+#define ACCEPT(r, word) sqlscan_accept(r, word, sizeof(word) - 1)
+
+/* A scan of one statement's tokens alone. */
+struct sqlscan sqlscan_of(const struct sql_stmt *st);
+/*
+ * A name as the server takes it: a word in lower case, a quoted one without its quotes; cut to size - 1 bytes where a
+ * character of UTF-8 begins. False: it cannot be told. t is a TOK_WORD or TOK_QUOTED.
+ */
+bool sqlscan_fold(const struct token *t, char *out, size_t size);
+
 /* What memchr() finds of words that matter wherever they stand. A bit that is missing is proof, one that is set is not. */
 enum {
 	LOOK_SETS = 1,	/* set_config, pg_settings */

@@ -10,34 +10,14 @@
 
 #include "sqlscan_priv.h"
 
-struct reader {
-	struct sqlscan s;
-	struct token t;
-};
-
-static void next(struct reader *r)
-{
-	r->t = sqlscan_token(&r->s);
-}
-
-static bool accept_word(struct reader *r, const char *word, size_t len)
-{
-	if (!sqlscan_token_is(&r->t, word, len))
-		return false;
-	next(r);
-	return true;
-}
-
-#define ACCEPT(r, word) accept_word(r, word, sizeof(word) - 1)
-
-static void accept_work(struct reader *r)
+static void accept_work(struct sql_reader *r)
 {
 	if (!ACCEPT(r, "WORK"))
 		(void)ACCEPT(r, "TRANSACTION");
 }
 
 /* One mode; false: it is none. */
-static bool read_mode(struct reader *r, struct sql_tx *tx)
+static bool read_mode(struct sql_reader *r, struct sql_tx *tx)
 {
 	if (ACCEPT(r, "READ")) {
 		if (ACCEPT(r, "ONLY"))
@@ -61,7 +41,7 @@ static bool read_mode(struct reader *r, struct sql_tx *tx)
 }
 
 /* Commas may stand between two modes, not in front or behind. */
-static bool read_modes(struct reader *r, struct sql_tx *tx)
+static bool read_modes(struct sql_reader *r, struct sql_tx *tx)
 {
 	bool comma = false;
 
@@ -72,12 +52,12 @@ static bool read_modes(struct reader *r, struct sql_tx *tx)
 		tx->modes = true;
 		comma = r->t.kind == TOK_COMMA;
 		if (comma)
-			next(r);
+			sqlscan_read(r);
 	}
 	return true;
 }
 
-static bool read_chain(struct reader *r, struct sql_tx *tx)
+static bool read_chain(struct sql_reader *r, struct sql_tx *tx)
 {
 	if (!ACCEPT(r, "AND"))
 		return true;
@@ -85,7 +65,7 @@ static bool read_chain(struct reader *r, struct sql_tx *tx)
 	return ACCEPT(r, "CHAIN");
 }
 
-static bool read_savepoint(struct reader *r)
+static bool read_savepoint(struct sql_reader *r)
 {
 	/* SAVEPOINT is a name too when none follows. */
 	if (ACCEPT(r, "SAVEPOINT") && r->t.kind != TOK_WORD && r->t.kind != TOK_QUOTED)
@@ -93,22 +73,22 @@ static bool read_savepoint(struct reader *r)
 	/* An empty name is none; U& wants more rules than are worth having. */
 	if (r->t.kind != TOK_WORD && !(r->t.kind == TOK_QUOTED && r->t.text[0] == '"' && r->t.len > 2))
 		return false;
-	next(r);
+	sqlscan_read(r);
 	return true;
 }
 
-static bool read_gid(struct reader *r)
+static bool read_gid(struct sql_reader *r)
 {
 	const struct token t = r->t;
 
 	if (t.kind != TOK_STRING || t.text[0] != '\'' || t.len < 2 || memchr(t.text, '\\', t.len) != NULL ||
 		memchr(t.text + 1, '\'', t.len - 1) != t.text + t.len - 1)
 		return false;
-	next(r);
+	sqlscan_read(r);
 	return true;
 }
 
-static bool read_tx(struct reader *r, struct sql_tx *tx)
+static bool read_tx(struct sql_reader *r, struct sql_tx *tx)
 {
 	if (ACCEPT(r, "BEGIN")) {
 		tx->kind = SQL_TX_BEGIN;
@@ -171,23 +151,23 @@ static bool is_ascii(const char *p, const char *end)
 	return true;
 }
 
-static void skip_empty(struct reader *r)
+static void skip_empty(struct sql_reader *r)
 {
 	while (r->t.kind == TOK_SEMI)
-		next(r);
+		sqlscan_read(r);
 }
 
 struct sql_tx sqlscan_tx(const char *text, size_t n, bool whole, bool standard)
 {
 	struct sql_tx tx = {.kind = SQL_TX_NONE};
-	struct reader r;
+	struct sql_reader r;
 
 	if (n == 0 || !may_be_tx(text, n))
 		return tx;
 	r.s = sqlscan_init(text, n, whole, standard);
 	if (!r.s.whole)
 		return tx;
-	next(&r);
+	sqlscan_read(&r);
 	skip_empty(&r);
 	if (!read_tx(&r, &tx))
 		return (struct sql_tx){.kind = SQL_TX_NONE};
@@ -200,11 +180,11 @@ struct sql_tx sqlscan_tx(const char *text, size_t n, bool whole, bool standard)
 
 bool sqlscan_is_empty(const char *text, size_t n, bool whole)
 {
-	struct reader r = {.s = sqlscan_init(text, n, whole, true)};
+	struct sql_reader r = {.s = sqlscan_init(text, n, whole, true)};
 
 	if (!r.s.whole)
 		return false;
-	next(&r);
+	sqlscan_read(&r);
 	skip_empty(&r);
 	return r.t.kind == TOK_END && !r.s.open && (n == 0 || is_ascii(text, r.s.end));
 }

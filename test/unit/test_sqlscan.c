@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <cmocka.h>
 
@@ -972,6 +973,148 @@ static void test_has_now(void **state)
 	assert_false(sqlscan_has_now(NULL, 0, true, true));
 }
 
+/* ---- prepared statements ---- */
+
+#define X62 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+
+static const struct {
+	const char *text;
+	enum sql_prepared kind;
+	const char *as_written, *name;
+} prepared[] = {
+	{"SELECT 1", SQL_PREPARED_NONE, NULL, NULL},
+	{"PREPARE p AS SELECT 1", SQL_PREPARED_PREPARE, "p", "p"},
+	{"prepare /* x */ Abc_1$(int, text) as select 1", SQL_PREPARED_PREPARE, "Abc_1$", "abc_1$"},
+	{"PREPARE\"p\"AS SELECT 1", SQL_PREPARED_PREPARE, "\"p\"", "p"},
+	{"PREPARE \"P\"\" q\"\"\" AS SELECT 1", SQL_PREPARED_PREPARE, "\"P\"\" q\"\"\"", "P\" q\""},
+	{"PREPARE \"\"\"\" AS SELECT 1", SQL_PREPARED_PREPARE, "\"\"\"\"", "\""},
+	{"PREPARE \303\204B AS SELECT 1", SQL_PREPARED_PREPARE, "\303\204B", "\303\204b"},
+	{"PREPARE " X62 "ab AS SELECT 1", SQL_PREPARED_PREPARE, X62 "ab", X62 "a"},
+	{"PREPARE " X62 "a AS SELECT 1", SQL_PREPARED_PREPARE, X62 "a", X62 "a"},
+	{"PREPARE " X62 "\303\244 AS SELECT 1", SQL_PREPARED_PREPARE, X62 "\303\244", X62},
+	{"PREPARE x" X62 "\303\244 AS SELECT 1", SQL_PREPARED_PREPARE, "x" X62 "\303\244", "x" X62},
+	{"PREPARE \"" X62 "\"\"b\" AS SELECT 1", SQL_PREPARED_PREPARE, "\"" X62 "\"\"b\"", X62 "\""},
+	{"PREPARE \"\" AS SELECT 1", SQL_PREPARED_UNKNOWN, NULL, NULL},
+	{"PREPARE \"p", SQL_PREPARED_UNKNOWN, NULL, NULL},
+	{"PREPARE U&\"p\" AS SELECT 1", SQL_PREPARED_UNKNOWN, NULL, NULL},
+	{"PREPARE 'p' AS SELECT 1", SQL_PREPARED_UNKNOWN, NULL, NULL},
+	{"PREPARE", SQL_PREPARED_UNKNOWN, NULL, NULL},
+	{"PREPARE TRANSACTION 'x'", SQL_PREPARED_NONE, NULL, NULL},
+	{"PREPARE TRANSACTION AS SELECT 1", SQL_PREPARED_PREPARE, "TRANSACTION", "transaction"},
+	{"PREPARE \"transaction\" AS SELECT 1", SQL_PREPARED_PREPARE, "\"transaction\"", "transaction"},
+	{"EXECUTE p", SQL_PREPARED_EXECUTE, "p", "p"},
+	{"execute P(1, $$x$$)", SQL_PREPARED_EXECUTE, "P", "p"},
+	{"EXECUTE -- x\n \"p\" ;", SQL_PREPARED_EXECUTE, "\"p\"", "p"},
+	{"EXECUTE 1", SQL_PREPARED_UNKNOWN, NULL, NULL},
+	{"EXECUTE", SQL_PREPARED_UNKNOWN, NULL, NULL},
+	{"DEALLOCATE p", SQL_PREPARED_DEALLOCATE, "p", "p"},
+	{"DEALLOCATE PREPARE P", SQL_PREPARED_DEALLOCATE, "P", "p"},
+	{"DEALLOCATE prepare", SQL_PREPARED_DEALLOCATE, "prepare", "prepare"},
+	{"DEALLOCATE PREPARE PREPARE", SQL_PREPARED_DEALLOCATE, "PREPARE", "prepare"},
+	{"DEALLOCATE PREPARE -- x", SQL_PREPARED_DEALLOCATE, "PREPARE", "prepare"},
+	{"DEALLOCATE ALL", SQL_PREPARED_DEALLOCATE_ALL, NULL, NULL},
+	{"deallocate prepare all;", SQL_PREPARED_DEALLOCATE_ALL, NULL, NULL},
+	{"DEALLOCATE \"all\"", SQL_PREPARED_DEALLOCATE, "\"all\"", "all"},
+	{"DEALLOCATE allx", SQL_PREPARED_DEALLOCATE, "allx", "allx"},
+	{"DEALLOCATE", SQL_PREPARED_UNKNOWN, NULL, NULL},
+	{"DEALLOCATE PREPARE 'x'", SQL_PREPARED_UNKNOWN, NULL, NULL},
+	{"EXPLAIN EXECUTE p", SQL_PREPARED_EXECUTE, "p", "p"},
+	{"EXPLAIN ANALYZE EXECUTE p(1)", SQL_PREPARED_EXECUTE, "p", "p"},
+	{"EXPLAIN analyse verbose EXECUTE p", SQL_PREPARED_EXECUTE, "p", "p"},
+	{"EXPLAIN VERBOSE EXECUTE \"p\"", SQL_PREPARED_EXECUTE, "\"p\"", "p"},
+	{"EXPLAIN (ANALYZE, FORMAT json) EXECUTE p", SQL_PREPARED_EXECUTE, "p", "p"},
+	{"EXPLAIN ((x)) EXECUTE p", SQL_PREPARED_EXECUTE, "p", "p"},
+	{"EXPLAIN (SELECT 1)", SQL_PREPARED_NONE, NULL, NULL},
+	{"EXPLAIN (ANALYZE", SQL_PREPARED_NONE, NULL, NULL},
+	{"EXPLAIN SELECT 1 AS EXECUTE", SQL_PREPARED_NONE, NULL, NULL},
+	{"EXPLAIN", SQL_PREPARED_NONE, NULL, NULL},
+	{"EXPLAIN CREATE TABLE t AS EXECUTE p", SQL_PREPARED_EXECUTE, "p", "p"},
+	{"CREATE TABLE t AS EXECUTE p", SQL_PREPARED_EXECUTE, "p", "p"},
+	{"CREATE TEMP TABLE t AS EXECUTE P (1) WITH NO DATA", SQL_PREPARED_EXECUTE, "P", "p"},
+	{"CREATE TABLE IF NOT EXISTS s.t (a, b) WITH (x = 1) AS/**/EXECUTE p", SQL_PREPARED_EXECUTE, "p", "p"},
+	{"CREATE UNLOGGED TABLE \"as\" AS EXECUTE \"p\"", SQL_PREPARED_EXECUTE, "\"p\"", "p"},
+	{"CREATE TABLE t (a int GENERATED ALWAYS AS (1) STORED)", SQL_PREPARED_NONE, NULL, NULL},
+	{"CREATE TABLE t AS SELECT 1 AS EXECUTE FROM x", SQL_PREPARED_NONE, NULL, NULL},
+	{"CREATE TABLE t AS SELECT 1", SQL_PREPARED_NONE, NULL, NULL},
+	{"CREATE TABLE t AS", SQL_PREPARED_NONE, NULL, NULL},
+	{"CREATE FUNCTION f() RETURNS int AS execute p", SQL_PREPARED_NONE, NULL, NULL},
+	{"SELECT 1 AS EXECUTE", SQL_PREPARED_NONE, NULL, NULL},
+	{"\vEXECUTE p", SQL_PREPARED_UNKNOWN, NULL, NULL},
+	{"EXECUTE \v p", SQL_PREPARED_UNKNOWN, NULL, NULL},
+};
+
+static void test_prepared(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(prepared) / sizeof(prepared[0]); i++) {
+		size_t n = strlen(prepared[i].text);
+		char *copy = exact(prepared[i].text, n);
+		struct sqlscan s = sqlscan_init(copy, n, true, true);
+		enum sql_prepared kind;
+		struct sql_name name;
+		struct sql_stmt st;
+
+		assert_int_equal(sqlscan_next(&s, &st), SQLSCAN_STATEMENT);
+		kind = sqlscan_prepared(&st, &name);
+		if (kind != prepared[i].kind)
+			fail_msg("%s: %d", prepared[i].text, kind);
+		if (prepared[i].name != NULL) {
+			assert_string_equal(name.name, prepared[i].name);
+			assert_int_equal(name.len, strlen(prepared[i].as_written));
+			assert_memory_equal(name.text, prepared[i].as_written, name.len);
+		}
+		if (prepared[i].kind == SQL_PREPARED_NONE)
+			assert_false(strncasecmp(prepared[i].text, "EXECUTE", 7) == 0);
+		else
+			assert_false(sqlscan_is_plain(copy, n));
+		free(copy);
+	}
+}
+
+/* Each statement of a text in turn; of a text that goes on what is in memory. */
+static void test_prepared_texts(void **state)
+{
+	static const char many[] = "PREPARE a AS SELECT ';'; EXECUTE a; SELECT 1; DEALLOCATE A";
+	static const struct {
+		const char *text;
+		enum sql_prepared kind;
+	} parts[] = {
+		{"EXECUTE p", SQL_PREPARED_UNKNOWN},
+		{"EXECUTE p ", SQL_PREPARED_EXECUTE},
+		{"EXECUTE p (", SQL_PREPARED_EXECUTE},
+		{"EXECUTE ", SQL_PREPARED_UNKNOWN},
+		{"EXECUT", SQL_PREPARED_UNKNOWN},
+		{"PREPARE p AS SELECT", SQL_PREPARED_PREPARE},
+		{"PREPARE TRANSACTION ", SQL_PREPARED_UNKNOWN},
+		{"CREATE TABLE t", SQL_PREPARED_UNKNOWN},
+		{"EXPLAIN (ANALYZE", SQL_PREPARED_UNKNOWN},
+		{"DEALLOCATE PREPARE ", SQL_PREPARED_UNKNOWN},
+		{"SELECT ", SQL_PREPARED_NONE},
+	};
+	struct sqlscan s = sqlscan_init(many, strlen(many), true, true);
+	struct sql_name name;
+	struct sql_stmt st;
+
+	(void)state;
+	sqlscan_next(&s, &st);
+	assert_int_equal(sqlscan_prepared(&st, &name), SQL_PREPARED_PREPARE);
+	assert_ptr_equal(name.text, many + 8);
+	sqlscan_next(&s, &st);
+	assert_int_equal(sqlscan_prepared(&st, &name), SQL_PREPARED_EXECUTE);
+	assert_ptr_equal(name.text, strstr(many, "EXECUTE") + 8);
+	sqlscan_next(&s, &st);
+	assert_int_equal(sqlscan_prepared(&st, &name), SQL_PREPARED_NONE);
+	sqlscan_next(&s, &st);
+	assert_int_equal(sqlscan_prepared(&st, &name), SQL_PREPARED_DEALLOCATE);
+	assert_string_equal(name.name, "a");
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		s = sqlscan_init(parts[i].text, strlen(parts[i].text), false, true);
+		assert_int_equal(sqlscan_next(&s, &st), SQLSCAN_UNKNOWN);
+		if (sqlscan_prepared(&st, &name) != parts[i].kind)
+			fail_msg("%s", parts[i].text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -988,6 +1131,8 @@ int main(void)
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_may_set),
 		cmocka_unit_test(test_has_now),
+		cmocka_unit_test(test_prepared),
+		cmocka_unit_test(test_prepared_texts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

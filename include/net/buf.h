@@ -38,8 +38,26 @@ static inline char *buf_head(const struct buf *b)
 	return b->data != NULL ? b->data + b->pos : NULL;
 }
 
+/* For buf_reserve(): when there is no room yet. */
+char *buf_make_room(struct buf *b, size_t n) __attribute__((warn_unused_result));
+
 /* Room for n more bytes after end: moves the content to the front or to a larger block when it must. NULL on failure. */
-char *buf_reserve(struct buf *b, size_t n) __attribute__((warn_unused_result));
+static inline __attribute__((warn_unused_result)) char *buf_reserve(struct buf *b, size_t n)
+{
+	/* Not <=: so that there is a block, even for n = 0. */
+	return n < b->cap - b->end && !b->failed ? b->data + b->end : buf_make_room(b, n);
+}
+
+/* n more bytes at the end, for the caller to write. NULL on failure. */
+static inline __attribute__((warn_unused_result)) char *buf_extend(struct buf *b, size_t n)
+{
+	char *to = buf_reserve(b, n);
+
+	if (to != NULL)
+		b->end += (uint32_t)n;
+	return to;
+}
+
 void buf_append(struct buf *b, const void *p, size_t n);
 void buf_puts(struct buf *b, const char *s); /* without the NUL */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -5,6 +5,7 @@
 #include "base/htab.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -60,12 +61,21 @@ static inline void sip_word(struct sip *s, uint64_t m)
 	s->v0 ^= m;
 }
 
-static uint64_t load_le(const unsigned char *p, size_t n)
+static inline uint64_t load_word(const unsigned char *p)
+{
+	uint64_t m;
+
+	memcpy(&m, p, sizeof m);
+	return le64toh(m);
+}
+
+/* The n < 8 bytes of a last word, the first of them the lowest. */
+static inline uint64_t load_rest(const unsigned char *p, size_t n)
 {
 	uint64_t m = 0;
 
-	for (size_t i = 0; i < n; i++)
-		m |= (uint64_t)p[i] << (8 * i);
+	while (n-- > 0)
+		m = m << 8 | p[n];
 	return m;
 }
 
@@ -81,8 +91,8 @@ uint64_t hash_keyed(uint64_t k0, uint64_t k1, const void *bytes, size_t n)
 	size_t left = n;
 
 	for (; left >= 8; left -= 8, p += 8)
-		sip_word(&s, load_le(p, 8));
-	sip_word(&s, load_le(p, left) | (uint64_t)n << 56);
+		sip_word(&s, load_word(p));
+	sip_word(&s, load_rest(p, left) | (uint64_t)n << 56);
 	s.v2 ^= 0xff;
 	for (int i = 0; i < 4; i++)
 		sip_round(&s);

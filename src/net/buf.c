@@ -51,7 +51,7 @@ static bool grow(struct buf *b, size_t need)
 	return true;
 }
 
-char *buf_reserve(struct buf *b, size_t n)
+char *buf_make_room(struct buf *b, size_t n)
 {
 	uint32_t len = buf_len(b);
 
@@ -77,11 +77,9 @@ void buf_append(struct buf *b, const void *p, size_t n)
 
 	if (n == 0)
 		return;
-	to = buf_reserve(b, n);
-	if (to == NULL)
-		return;
-	memcpy(to, p, n);
-	b->end += (uint32_t)n;
+	to = buf_extend(b, n);
+	if (to != NULL)
+		memcpy(to, p, n);
 }
 
 void buf_puts(struct buf *b, const char *s)

@@ -27,13 +27,33 @@ static void put_u32(char *p, uint32_t v)
 	put_u16(p + 2, (uint16_t)v);
 }
 
+/* A message whose payload is n bytes long, for the caller to write. NULL on failure. */
+static char *put_message(struct buf *b, uint8_t type, size_t n)
+{
+	char *p = buf_extend(b, WIRE_HEADER + n);
+
+	if (p == NULL)
+		return NULL;
+	p[0] = (char)type;
+	put_u32(p + 1, (uint32_t)n + WIRE_HEADER - 1);
+	return p + WIRE_HEADER;
+}
+
+/* A message whose payload is these bytes. */
+static void put_bytes(struct buf *b, uint8_t type, const void *data, size_t n)
+{
+	char *p = put_message(b, type, n);
+
+	if (p != NULL && n > 0)
+		memcpy(p, data, n);
+}
+
 uint32_t msgw_begin(struct buf *b, uint8_t type)
 {
 	/* Counted from pos: an append may move the content. */
 	uint32_t mark = buf_len(b);
 
-	msgw_u8(b, type);
-	msgw_u32(b, 0);
+	msgw_empty(b, type);
 	return mark;
 }
 
@@ -47,23 +67,26 @@ void msgw_end(struct buf *b, uint32_t mark)
 
 void msgw_u8(struct buf *b, uint8_t v)
 {
-	buf_append(b, &v, 1);
+	char *p = buf_extend(b, 1);
+
+	if (p != NULL)
+		*p = (char)v;
 }
 
 void msgw_u16(struct buf *b, uint16_t v)
 {
-	char p[2];
+	char *p = buf_extend(b, 2);
 
-	put_u16(p, v);
-	buf_append(b, p, sizeof(p));
+	if (p != NULL)
+		put_u16(p, v);
 }
 
 void msgw_u32(struct buf *b, uint32_t v)
 {
-	char p[4];
+	char *p = buf_extend(b, 4);
 
-	put_u32(p, v);
-	buf_append(b, p, sizeof(p));
+	if (p != NULL)
+		put_u32(p, v);
 }
 
 void msgw_cstr(struct buf *b, const char *s)
@@ -131,11 +154,13 @@ void msgw_notice(struct buf *b, const struct msgw_error *e)
 
 static void put_auth(struct buf *b, uint32_t kind, const void *data, size_t n)
 {
-	uint32_t mark = msgw_begin(b, MSG_AUTHENTICATION);
+	char *p = put_message(b, MSG_AUTHENTICATION, 4 + n);
 
-	msgw_u32(b, kind);
-	buf_append(b, data, n);
-	msgw_end(b, mark);
+	if (p == NULL)
+		return;
+	put_u32(p, kind);
+	if (n > 0)
+		memcpy(p + 4, data, n);
 }
 
 void msgw_auth_ok(struct buf *b)
@@ -176,19 +201,18 @@ void msgw_auth_sasl_final(struct buf *b, const void *data, size_t n)
 
 void msgw_parameter_status(struct buf *b, const char *name, const char *value)
 {
-	uint32_t mark = msgw_begin(b, MSG_PARAMETER_STATUS);
+	size_t n = strlen(name) + 1, n_value = strlen(value) + 1;
+	char *p = put_message(b, MSG_PARAMETER_STATUS, n + n_value);
 
-	msgw_cstr(b, name);
-	msgw_cstr(b, value);
-	msgw_end(b, mark);
+	if (p == NULL)
+		return;
+	memcpy(p, name, n);
+	memcpy(p + n, value, n_value);
 }
 
 void msgw_backend_key(struct buf *b, const void *key, size_t n)
 {
-	uint32_t mark = msgw_begin(b, MSG_BACKEND_KEY_DATA);
-
-	buf_append(b, key, n);
-	msgw_end(b, mark);
+	put_bytes(b, MSG_BACKEND_KEY_DATA, key, n);
 }
 
 void msgw_negotiate_version(struct buf *b, uint32_t minor, const char *const *unknown, size_t n)
@@ -205,23 +229,17 @@ void msgw_negotiate_version(struct buf *b, uint32_t minor, const char *const *un
 
 void msgw_ready(struct buf *b, char status)
 {
-	uint32_t mark = msgw_begin(b, MSG_READY_FOR_QUERY);
-
-	msgw_u8(b, (uint8_t)status);
-	msgw_end(b, mark);
+	put_bytes(b, MSG_READY_FOR_QUERY, &status, 1);
 }
 
 void msgw_command_complete(struct buf *b, const char *tag)
 {
-	uint32_t mark = msgw_begin(b, MSG_COMMAND_COMPLETE);
-
-	msgw_cstr(b, tag);
-	msgw_end(b, mark);
+	put_bytes(b, MSG_COMMAND_COMPLETE, tag, strlen(tag) + 1);
 }
 
 void msgw_empty(struct buf *b, uint8_t type)
 {
-	msgw_end(b, msgw_begin(b, type));
+	put_bytes(b, type, NULL, 0);
 }
 
 void msgw_row_description(struct buf *b, const struct msgw_column *c, size_t n)
@@ -304,10 +322,7 @@ void msgw_cancel_request(struct buf *b, const void *key, size_t n)
 
 void msgw_password(struct buf *b, const char *password)
 {
-	uint32_t mark = msgw_begin(b, MSG_PASSWORD);
-
-	msgw_cstr(b, password);
-	msgw_end(b, mark);
+	put_bytes(b, MSG_PASSWORD, password, strlen(password) + 1);
 }
 
 void msgw_sasl_initial(struct buf *b, const char *mechanism, const void *data, size_t n)
@@ -323,18 +338,12 @@ void msgw_sasl_initial(struct buf *b, const char *mechanism, const void *data, s
 
 void msgw_sasl_response(struct buf *b, const void *data, size_t n)
 {
-	uint32_t mark = msgw_begin(b, MSG_PASSWORD);
-
-	buf_append(b, data, n);
-	msgw_end(b, mark);
+	put_bytes(b, MSG_PASSWORD, data, n);
 }
 
 void msgw_query(struct buf *b, const char *sql)
 {
-	uint32_t mark = msgw_begin(b, MSG_QUERY);
-
-	msgw_cstr(b, sql);
-	msgw_end(b, mark);
+	put_bytes(b, MSG_QUERY, sql, strlen(sql) + 1);
 }
 
 void msgw_parse(struct buf *b, const char *name, const char *sql)

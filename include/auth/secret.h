@@ -68,5 +68,11 @@ bool secret_check_password(const char *secret, const char *user, const char *pas
 
 /* n random bytes fit for keys. Ends the program when the system has none: nothing could be safe then. */
 void secret_random(void *p, size_t n);
+/* The same bytes out of a store, which asks the system for many at once. Zero-initialise. What was given is wiped from it. */
+struct secret_store {
+	uint8_t bytes[256];
+	size_t left; /* at the front of bytes; the others were given */
+};
+void secret_random_from(struct secret_store *s, void *p, size_t n); /* n: at most 256 */
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "auth/secret.h"
 #include "base/htab.h"
 #include "base/log.h"
 #include "base/timer.h"
@@ -165,7 +166,8 @@ struct pooler {
 	void *connect_ctx;
 	uint64_t last_id;
 	enum shutdown shutdown;
-	uint8_t mock_key[32];  /* for logins of users who do not exist */
+	struct secret_store random; /* for cancel keys and salts */
+	uint8_t mock_key[32];	    /* for logins of users who do not exist */
 	char refused_name[28]; /* of a prepared statement that nobody has made, nor can guess: link_server_ops.refuse */
 	/* Statistics of the whole process. */
 	uint64_t closed_by[CLOSE_COUNT];

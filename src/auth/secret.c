@@ -4,6 +4,7 @@
  */
 #include "auth/secret.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -233,4 +234,16 @@ void secret_random(void *p, size_t n)
 		at += got > 0 ? got : 0;
 		n -= got > 0 ? (size_t)got : 0;
 	}
+}
+
+void secret_random_from(struct secret_store *s, void *p, size_t n)
+{
+	assert(n <= sizeof s->bytes);
+	if (s->left < n) {
+		secret_random(s->bytes, sizeof s->bytes);
+		s->left = sizeof s->bytes;
+	}
+	s->left -= n;
+	memcpy(p, s->bytes + s->left, n);
+	mem_wipe(s->bytes + s->left, n);
 }

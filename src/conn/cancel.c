@@ -8,7 +8,6 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
-#include "auth/secret.h"
 #include "base/mem.h"
 #include "conn/dial.h"
 #include "conn/link.h"
@@ -55,13 +54,16 @@ static bool cancel_key_equal(const struct hnode *n, const void *key)
  */
 void cancel_key_give(struct pooler *p, struct cancel_key *k)
 {
+	uint64_t hash;
+
 	do {
-		secret_random(k->key, sizeof(k->key));
+		secret_random_from(&p->random, k->key, sizeof(k->key));
 		k->key[0] &= 0x7f;
 		k->key[1] = k->key[2] = 0;
 		k->key[7] |= 3;
-	} while (htab_find(&p->keys, cancel_hash(k->key), cancel_key_equal, k->key));
-	htab_insert(&p->keys, &k->node, cancel_hash(k->key));
+		hash = cancel_hash(k->key);
+	} while (htab_find(&p->keys, hash, cancel_key_equal, k->key));
+	htab_insert(&p->keys, &k->node, hash);
 }
 
 void cancel_key_drop(struct pooler *p, struct cancel_key *k)

@@ -184,6 +184,24 @@ static void test_random(void **state)
 	assert_memory_not_equal(a, b, sizeof a);
 }
 
+/* No piece comes twice, also not over the end of the store, and none is left in it. */
+static void test_random_store(void **state)
+{
+	static const uint8_t none[13];
+	struct secret_store s = {.left = 0};
+	uint8_t all[200][13];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+		secret_random_from(&s, all[i], sizeof all[i]);
+		assert_memory_equal(s.bytes + s.left, none, sizeof none);
+		for (size_t j = 0; j < i; j++)
+			assert_memory_not_equal(all[i], all[j], sizeof all[i]);
+		for (size_t j = 0; j + sizeof all[i] <= sizeof s.bytes; j++)
+			assert_memory_not_equal(s.bytes + j, all[i], sizeof all[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -193,6 +211,7 @@ int main(void)
 		cmocka_unit_test(test_md5),
 		cmocka_unit_test(test_passwords_in_the_clear),
 		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_random_store),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

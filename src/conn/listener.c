@@ -22,13 +22,14 @@
 #include "conn/client.h"
 #include "conn/conn.h"
 
-enum { ACCEPT_BATCH = 64, FIRST_INHERITED = 3 };
+enum { ACCEPT_MOST = 64, FIRST_INHERITED = 3 };
 
 struct listener {
 	struct event ev;
 	struct pooler *pooler;
 	TAILQ_ENTRY(listener) link;
 	int fd;
+	int batch; /* how many accept() is asked for at the next event */
 	struct addr addr;
 	char *path; /* of a socket file to be removed at the end, or NULL */
 };
@@ -99,6 +100,10 @@ static bool listener_is_out_of(int error)
 	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
+/*
+ * The event comes again for as long as somebody waits. So accept() need not be asked until it says that there is nobody:
+ * an event is good for one client, and for twice as many as the last one when all of those were there.
+ */
 static void listener_accept(evutil_socket_t fd, short what, void *arg)
 {
 	struct listener *l = arg;
@@ -108,7 +113,7 @@ static void listener_accept(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	loop_callback(&p->loop);
-	for (int i = 0; i < ACCEPT_BATCH; i++) {
+	for (int left = l->batch; left > 0; left--) {
 		struct sockaddr_storage ss;
 		struct addr remote;
 		socklen_t len = sizeof(ss);
@@ -119,13 +124,17 @@ static void listener_accept(evutil_socket_t fd, short what, void *arg)
 				strerror(errno));
 			listener_pause(p);
 		}
-		if (new < 0)
+		if (new < 0) {
+			l->batch = 1;
 			return;
+		}
 		remote = listener_peer(l, new, &ss, len);
 		cl = client_new(p, new, &remote);
 		if (deferred) /* its first bytes are there: no need to wait for an event */
 			stream_again(&cl->c.stream);
 	}
+	if (l->batch < ACCEPT_MOST)
+		l->batch *= 2;
 }
 
 /* ---- opening ------------------------------------------------------------------------ */
@@ -137,6 +146,7 @@ static void listener_add(struct pooler *p, int fd, const struct addr *a, const c
 
 	l->pooler = p;
 	l->fd = fd;
+	l->batch = 1;
 	l->addr = *a;
 	l->path = path ? xstrdup(MEM_MISC, path) : NULL;
 	listener_tune(p, fd);

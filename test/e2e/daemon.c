@@ -974,6 +974,29 @@ static void without_descriptors_clients_wait_outside(void **state)
 	assert_true(count_of(bouncer_log(b), "accept() failed") < 5);
 }
 
+/* More of them than are accepted at one event. */
+static void a_crowd_that_waits_comes_in_whole(void **state)
+{
+	struct bouncer *b = bouncer_start(&(struct bouncer_options){.settings = "auth_type = trust"});
+	int fds[100], n = LENGTH(fds);
+	char *payload;
+	size_t len;
+
+	(void)state;
+	bouncer_signal(b, SIGSTOP);
+	for (int i = 0; i < n; i++) {
+		fds[i] = raw_connect(bouncer_port(b), NULL);
+		assert_true(fds[i] >= 0);
+		assert_true(raw_startup(fds[i], "user", "app_trust", "database", "app", NULL));
+	}
+	bouncer_signal(b, SIGCONT);
+	for (int i = 0; i < n; i++)
+		assert_int_equal(raw_read(fds[i], &payload, &len), 'R');
+	for (int i = 0; i < n; i++)
+		raw_close(fds[i]);
+	db_value(client(b), "select 1");
+}
+
 static void a_crash_is_reported(void **state)
 {
 	struct bouncer *b;
@@ -1028,6 +1051,7 @@ int main(void)
 		e2e_test(the_service_manager_is_told),
 		e2e_test(listening_sockets_are_handed_over),
 		e2e_test(without_descriptors_clients_wait_outside),
+		e2e_test(a_crowd_that_waits_comes_in_whole),
 		e2e_test(a_crash_is_reported),
 	};
 

@@ -85,19 +85,24 @@ static bool value_eq(const struct hnode *n, const void *key)
 	return strcmp(container_of(n, struct atom, node)->text, key) == 0;
 }
 
-static struct atom *atom_get(struct htab *h, uint64_t hash, htab_eq *eq, const char *text)
+/* NULL: there is none. */
+static struct atom *atom_find(struct htab *h, uint64_t hash, htab_eq *eq, const char *text)
 {
 	struct hnode *n = htab_find(h, hash, eq, text);
 	struct atom *a;
-	size_t size;
 
-	if (n != NULL) {
-		a = container_of(n, struct atom, node);
-		a->refs++;
-		return a;
-	}
-	size = strlen(text) + 1;
-	a = xmalloc(MEM_VARS, sizeof *a + size);
+	if (n == NULL)
+		return NULL;
+	a = container_of(n, struct atom, node);
+	a->refs++;
+	return a;
+}
+
+static struct atom *atom_make(struct htab *h, uint64_t hash, const char *text)
+{
+	size_t size = strlen(text) + 1;
+	struct atom *a = xmalloc(MEM_VARS, sizeof *a + size);
+
 	a->refs = 1;
 	memcpy(a->text, text, size);
 	htab_insert(h, &a->node, hash);
@@ -106,15 +111,23 @@ static struct atom *atom_get(struct htab *h, uint64_t hash, htab_eq *eq, const c
 
 static struct atom *name_get(struct vars_table *t, const char *name)
 {
+	uint64_t hash = name_hash(name);
+	struct atom *a = atom_find(&t->names, hash, name_eq, name);
+
+	if (a != NULL)
+		return a;
 	for (size_t i = 0; i < sizeof spelled / sizeof spelled[0]; i++)
 		if (strcasecmp(name, spelled[i]) == 0)
 			name = spelled[i];
-	return atom_get(&t->names, name_hash(name), name_eq, name);
+	return atom_make(&t->names, hash, name);
 }
 
 static struct atom *value_get(struct vars_table *t, const char *value)
 {
-	return atom_get(&t->values, hash_str(value), value_eq, value);
+	uint64_t hash = hash_str(value);
+	struct atom *a = atom_find(&t->values, hash, value_eq, value);
+
+	return a != NULL ? a : atom_make(&t->values, hash, value);
 }
 
 static void atom_put(struct htab *h, struct atom *a)
@@ -125,15 +138,24 @@ static void atom_put(struct htab *h, struct atom *a)
 	xfree(MEM_VARS, a);
 }
 
+static bool is_encoding(const char *name)
+{
+	return strcasecmp(name, "client_encoding") == 0;
+}
+
 /* The order of a set: client_encoding first, since other values are written in it, then by name. */
 static int name_cmp(const char *a, const char *b)
 {
-	bool first_a = strcasecmp(a, "client_encoding") == 0;
-	bool first_b = strcasecmp(b, "client_encoding") == 0;
+	int cmp = strcasecmp(a, b);
 
-	if (first_a || first_b)
-		return (int)first_b - (int)first_a;
-	return strcasecmp(a, b);
+	if (cmp < 0)
+		return is_encoding(b) ? 1 : cmp;
+	return cmp > 0 && is_encoding(a) ? -1 : cmp;
+}
+
+static int pair_cmp(const struct pair *a, const struct pair *b)
+{
+	return a->name == b->name ? 0 : name_cmp(a->name->text, b->name->text);
 }
 
 /* ---- sets ---- */
@@ -364,9 +386,7 @@ struct vars *vars_overlay(struct vars *base, struct vars *over)
 		return vars_ref(over->result);
 	s = scratch(base->table, base->n + over->n);
 	while (i < base->n || j < over->n) {
-		int cmp = i == base->n	 ? 1
-			  : j == over->n ? -1
-					 : name_cmp(base->pair[i].name->text, over->pair[j].name->text);
+		int cmp = i == base->n ? 1 : j == over->n ? -1 : pair_cmp(&base->pair[i], &over->pair[j]);
 
 		s[n++] = cmp < 0 ? base->pair[i] : over->pair[j];
 		i += cmp <= 0;
@@ -408,7 +428,7 @@ bool vars_diff(const struct vars *a, const struct vars *b, size_t *i, size_t *j,
 	while (*i < a->n || *j < b->n) {
 		const struct pair *pa = *i < a->n ? &a->pair[*i] : NULL;
 		const struct pair *pb = *j < b->n ? &b->pair[*j] : NULL;
-		int cmp = pa == NULL ? 1 : pb == NULL ? -1 : name_cmp(pa->name->text, pb->name->text);
+		int cmp = pa == NULL ? 1 : pb == NULL ? -1 : pair_cmp(pa, pb);
 
 		*i += cmp <= 0;
 		*j += cmp >= 0;

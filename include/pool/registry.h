@@ -24,6 +24,20 @@ struct pool_ops;
 
 TAILQ_HEAD(pool_list, pool);
 
+/*
+ * What the last client of a database asked for, and what it was told: the next one is mostly alike. Follows from its
+ * packet, the greeting and the configuration.
+ */
+struct usual {
+	struct vars *greeting; /* held; NULL: nothing is known */
+	char *params;	       /* as they stood in the startup packet */
+	size_t params_len;
+	struct vars *startup; /* held: what came of them */
+	struct vars *told;    /* held; NULL: nothing is known */
+	char *words;	      /* the messages that tell it */
+	size_t words_len;
+};
+
 struct database {
 	struct hnode by_name;
 	struct registry *registry;
@@ -35,6 +49,7 @@ struct database {
 	unsigned turn; /* round robin over hosts */
 	struct pool_list pools;
 	struct vars *greeting;	 /* what its last server login reported; NULL: none yet */
+	struct usual usual;	 /* for client_login; forgotten when the configuration changes */
 	char server_version[32]; /* "" until a login */
 	struct stats stats;
 	unsigned servers, clients; /* connections that count */
@@ -55,6 +70,7 @@ struct user {
 	char *name;
 	struct config *config;		/* keeps conf alive */
 	const struct config_user *conf; /* NULL: not in [users] */
+	const struct auth_entry *auth;	/* NULL: not in auth_file */
 	unsigned servers, clients;	/* connections that count */
 	unsigned holds;			/* clients and others that keep it alive */
 	bool starved;			/* an ask waits at max_user_connections */

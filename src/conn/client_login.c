@@ -27,16 +27,17 @@ enum method { METHOD_NONE, METHOD_PLAIN, METHOD_MD5, METHOD_SCRAM };
 
 /* While a client logs in; its secrets are wiped with it. */
 struct login {
-	char *packet; /* the startup packet's parameters, and where they are */
-	struct startup st;
-	const char *user, *database;
+	struct startup st;				    /* its params are packet */
+	const char *user, *database, *replication, *option; /* the last value of each in it, or NULL */
+	size_t params_at;				    /* where in it the session's parameters begin */
 	enum method method;
 	uint8_t salt[4];
 	struct scram_server *scram;
 	bool asked_tls, asked_gss;
-	bool sasl_begun; /* SASLInitialResponse has come */
-	bool console;	 /* the virtual database */
-	bool known;	 /* the user is in auth_file */
+	bool sasl_begun;  /* SASLInitialResponse has come */
+	bool console;	  /* the virtual database */
+	struct user *who; /* held; NULL: a name that nobody knows, which must not take up room before it is let in */
+	char packet[];	  /* the startup packet's parameters */
 };
 
 static enum verdict login_over(struct client *cl)
@@ -44,11 +45,14 @@ static enum verdict login_over(struct client *cl)
 	return conn_is_closed(&cl->c) ? V_CLOSED : V_DROP;
 }
 
-static struct login *login_get(struct client *cl)
+/* n: room for a packet, or 0. */
+static struct login *login_get(struct client *cl, size_t n)
 {
 	if (!cl->login) {
-		cl->login = xcalloc(MEM_LOGIN, 1, sizeof(*cl->login));
+		cl->login = xcalloc(MEM_LOGIN, 1, sizeof(*cl->login) + n);
 		cl->c.pooler->n_logins++;
+	} else if (n) { /* it began with a request for TLS */
+		cl->login = xrealloc(MEM_LOGIN, cl->login, sizeof(*cl->login) + n);
 	}
 	return cl->login;
 }
@@ -59,8 +63,9 @@ void client_login_free(struct client *cl)
 
 	if (!l)
 		return;
-	xfree(MEM_LOGIN, l->packet);
 	scram_server_free(&l->scram);
+	if (l->who)
+		user_drop(l->who);
 	mem_wipe(l, sizeof(*l));
 	xfree(MEM_LOGIN, l);
 	cl->login = NULL;
@@ -75,6 +80,18 @@ const char *client_login_user(const struct client *cl)
 const char *client_login_database(const struct client *cl)
 {
 	return cl->login->database ? cl->login->database : "(nodb)";
+}
+
+/* Where the value of a name goes that the login itself wants; NULL: it is a parameter of the session. */
+static const char **login_own(struct login *l, const char *name)
+{
+	if (!strcmp(name, "user"))
+		return &l->user;
+	if (!strcmp(name, "database"))
+		return &l->database;
+	if (!strcmp(name, "replication"))
+		return &l->replication;
+	return strncmp(name, "_pq_.", 5) ? NULL : &l->option;
 }
 
 /* ---- TLS ------------------------------------------------------------------------- */
@@ -113,7 +130,7 @@ static void login_answer_byte(struct client *cl, char answer)
 
 static void login_on_ssl_request(struct client *cl, size_t behind)
 {
-	struct login *l = login_get(cl);
+	struct login *l = login_get(cl, 0);
 
 	if (l->asked_tls || stream_is_tls(&cl->c.stream)) {
 		conn_close(&cl->c, CLOSE_STARTUP, "a second SSLRequest");
@@ -173,17 +190,16 @@ static bool login_set_param(const char *name, const char *value, void *arg)
 	return false;
 }
 
-static bool login_take_params(struct client *cl)
+static bool login_read_params(struct client *cl)
 {
 	const struct settings *set = client_settings(cl);
 	struct login_params p = {.cl = cl};
 	const char *name, *value, *fault;
 	char text[300];
-	size_t at = 0;
+	size_t at = cl->login->params_at;
 
 	while (startup_next(&cl->login->st, &at, &name, &value)) {
-		if (!strcmp(name, "user") || !strcmp(name, "database") || !strcmp(name, "replication") ||
-			!strncmp(name, "_pq_.", 5))
+		if (login_own(cl->login, name))
 			continue;
 		if (!strcmp(name, "options")) {
 			if (config_list_has(set->ignore_startup_parameters, "options"))
@@ -205,13 +221,65 @@ static bool login_take_params(struct client *cl)
 	return true;
 }
 
+static void *login_copy(const void *p, size_t n)
+{
+	return memcpy(xmalloc(MEM_DATABASE, n), p, n);
+}
+
+/* What came of the last packet of the database holds for one with the same parameters (struct usual). */
+static bool login_take_params(struct client *cl)
+{
+	struct usual *u = &cl->db->usual;
+	const char *params = cl->login->packet + cl->login->params_at;
+	size_t n = cl->login->st.params_len - cl->login->params_at;
+
+	if (u->greeting == cl->db->greeting && u->params_len == n && !memcmp(u->params, params, n)) {
+		vars_unref(&cl->startup);
+		cl->startup = vars_ref(u->startup);
+		return true;
+	}
+	if (!login_read_params(cl))
+		return false;
+	vars_unref(&u->greeting);
+	u->greeting = vars_ref(cl->db->greeting);
+	xfree(MEM_DATABASE, u->params);
+	u->params = login_copy(params, n);
+	u->params_len = n;
+	vars_unref(&u->startup);
+	u->startup = vars_ref(cl->startup);
+	return true;
+}
+
+/* The first words of the welcome: that it is let in, and its parameters. */
+static void login_admit(struct client *cl, struct buf *out)
+{
+	struct usual *u = &cl->db->usual;
+	uint32_t mark = buf_len(out);
+
+	if (u->told == cl->told) {
+		buf_append(out, u->words, u->words_len);
+		return;
+	}
+	msgw_auth_ok(out);
+	for (size_t i = 0; i < vars_count(cl->told); i++)
+		msgw_parameter_status(out, vars_name(cl->told, i), vars_value(cl->told, i));
+	if (buf_failed(out))
+		return;
+	vars_unref(&u->told);
+	u->told = vars_ref(cl->told);
+	xfree(MEM_DATABASE, u->words);
+	u->words_len = buf_len(out) - mark;
+	u->words = login_copy(buf_head(out) + mark, u->words_len);
+}
+
 static void login_add_host(struct client *cl)
 {
-	const char *name = vars_get(cl->startup, "application_name");
+	const char *name;
 	char text[200], addr[ADDR_TEXT];
 
 	if (!client_settings(cl)->application_name_add_host)
 		return;
+	name = vars_get(cl->startup, "application_name");
 	snprintf(text, sizeof(text), "%.100s%s%s", name ? name : "", name && *name ? " - " : "",
 		addr_text(&cl->c.remote, addr));
 	vars_put(&cl->startup, "application_name", text);
@@ -227,9 +295,7 @@ void client_login_welcome(struct client *cl)
 	login_add_host(cl);
 	cl->own = vars_ref(cl->startup);
 	cl->told = vars_overlay(cl->db->greeting, cl->own);
-	msgw_auth_ok(out);
-	for (size_t i = 0; i < vars_count(cl->told); i++)
-		msgw_parameter_status(out, vars_name(cl->told, i), vars_value(cl->told, i));
+	login_admit(cl, out);
 	cancel_key_give(cl->c.pooler, &cl->key);
 	msgw_backend_key(out, cl->key.key, sizeof(cl->key.key));
 	msgw_ready(out, 'I');
@@ -250,27 +316,27 @@ static void login_log(struct client *cl)
 		tls[0] ? tls : "no");
 }
 
+/* One under a limit; an administrator is let in past it. */
+static bool login_take_place(struct client *cl, enum limit_kind kind, void *key, enum close_why full)
+{
+	struct registry *r = &cl->c.pooler->registry;
+
+	if (pool_limit_take(r, kind, key))
+		return true;
+	if (!config_list_has(client_settings(cl)->admin_users, cl->login->user)) {
+		conn_close(&cl->c, full, NULL);
+		return false;
+	}
+	pool_limit_force(r, kind, key);
+	return true;
+}
+
 /* The client is who it says. It may have a place of its database and its user, if there is one. */
 static bool login_take_places(struct client *cl)
 {
-	struct registry *r = &cl->c.pooler->registry;
-	bool admin = config_list_has(client_settings(cl)->admin_users, cl->login->user);
-
-	if (admin)
-		pool_limit_force(r, LIMIT_DB_CLIENTS, cl->db);
-	else if (!pool_limit_take(r, LIMIT_DB_CLIENTS, cl->db)) {
-		conn_close(&cl->c, CLOSE_MAX_DB_CLIENTS, NULL);
-		return false;
-	}
-	cl->counted_db = true;
-	if (admin)
-		pool_limit_force(r, LIMIT_USER_CLIENTS, cl->user);
-	else if (!pool_limit_take(r, LIMIT_USER_CLIENTS, cl->user)) {
-		conn_close(&cl->c, CLOSE_MAX_USER_CLIENTS, NULL);
-		return false;
-	}
-	cl->counted_user = true;
-	return true;
+	cl->counted_db = login_take_place(cl, LIMIT_DB_CLIENTS, cl->db, CLOSE_MAX_DB_CLIENTS);
+	cl->counted_user = cl->counted_db && login_take_place(cl, LIMIT_USER_CLIENTS, cl->user, CLOSE_MAX_USER_CLIENTS);
+	return cl->counted_user;
 }
 
 static bool login_choose_database(struct client *cl)
@@ -294,6 +360,14 @@ static bool login_choose_database(struct client *cl)
 	return true;
 }
 
+static void login_take_user(struct client *cl)
+{
+	struct login *l = cl->login;
+
+	cl->user = l->who ? l->who : registry_user(&cl->c.pooler->registry, l->user);
+	user_hold(cl->user);
+}
+
 static void login_enter(struct client *cl)
 {
 	struct pooler *p = cl->c.pooler;
@@ -301,8 +375,7 @@ static void login_enter(struct client *cl)
 
 	if (!login_choose_database(cl))
 		return;
-	cl->user = registry_user(&p->registry, cl->login->user);
-	user_hold(cl->user);
+	login_take_user(cl);
 	cl->startup = vars_empty(p->registry.vars);
 	if (!login_take_places(cl))
 		return;
@@ -331,8 +404,7 @@ static void login_enter_console(struct client *cl, bool anybody)
 		conn_close(&cl->c, CLOSE_NOT_ALLOWED, NULL);
 		return;
 	}
-	cl->user = registry_user(&p->registry, cl->login->user);
-	user_hold(cl->user);
+	login_take_user(cl);
 	cl->startup = vars_empty(p->registry.vars);
 	name = startup_get(&cl->login->st, "application_name");
 	if (name)
@@ -360,11 +432,24 @@ static void login_authenticated(struct client *cl)
 
 /* ---- authentication ---------------------------------------------------------------------- */
 
+static void login_find_user(struct client *cl)
+{
+	struct registry *r = &cl->c.pooler->registry;
+	struct login *l = cl->login;
+
+	l->who = registry_user_find(r, l->user);
+	if (!l->who && config_auth_find(r->config, l->user))
+		l->who = registry_user(r, l->user);
+	if (l->who)
+		user_hold(l->who);
+}
+
+/* NULL: the user is not in auth_file. */
 static const char *login_secret(const struct client *cl)
 {
-	const struct auth_entry *e = config_auth_find(cl->c.pooler->registry.config, cl->login->user);
+	const struct user *u = cl->login->who;
 
-	return e ? e->secret : NULL;
+	return u && u->auth ? u->auth->secret : NULL;
 }
 
 static void login_failed(struct client *cl, enum close_why why, const char *reason)
@@ -379,14 +464,11 @@ static void login_start_scram(struct client *cl)
 	struct login *l = cl->login;
 	struct scram_binding b = {.len = 0};
 	struct scram_verifier v;
-	struct user *u = registry_user(&cl->c.pooler->registry, l->user);
-	const char *mechanisms[] = {SCRAM_PLUS_NAME, SCRAM_NAME};
+	const char *secret = login_secret(cl), *mechanisms[] = {SCRAM_PLUS_NAME, SCRAM_NAME};
 
 	b.len = tls_server_end_point(&cl->c.stream, b.data);
-	user_hold(u);
-	if (!l->known || !scram_verifier_of(login_secret(cl), &u->scram, &v))
+	if (!secret || !scram_verifier_of(secret, &l->who->scram, &v))
 		scram_mock_verifier(cl->c.pooler->mock_key, l->user, &v);
-	user_drop(u);
 	l->method = METHOD_SCRAM;
 	l->scram = scram_server_new(&v, &b);
 	mem_wipe(&v, sizeof(v));
@@ -398,7 +480,7 @@ static void login_start_md5(struct client *cl)
 	struct login *l = cl->login;
 
 	l->method = METHOD_MD5;
-	secret_random(l->salt, sizeof(l->salt));
+	secret_random_from(&cl->c.pooler->random, l->salt, sizeof(l->salt));
 	msgw_auth_md5(relay_out(&cl->c), l->salt);
 }
 
@@ -410,7 +492,7 @@ static void login_by_certificate(struct client *cl)
 		conn_close(&cl->c, CLOSE_TLS_CERT_REQUIRED, NULL);
 	else if (!tls_peer_cn(&cl->c.stream, cn, sizeof(cn)) || strcmp(cn, cl->login->user) != 0)
 		login_failed(cl, CLOSE_CERT, "the certificate's common name is not the user");
-	else if (!cl->login->known)
+	else if (!login_secret(cl))
 		conn_close(&cl->c, CLOSE_NO_SUCH_USER, NULL);
 	else
 		login_authenticated(cl);
@@ -427,7 +509,7 @@ static void login_authenticate(struct client *cl)
 {
 	struct login *l = cl->login;
 
-	l->known = login_secret(cl) != NULL;
+	login_find_user(cl);
 	login_log(cl);
 	if (login_is_owner(cl)) {
 		cl->is_admin = true;
@@ -437,7 +519,7 @@ static void login_authenticate(struct client *cl)
 	switch ((enum auth_type)client_settings(cl)->auth_type) {
 	case AUTH_ANY: login_authenticated(cl); return;
 	case AUTH_TRUST:
-		if (l->known)
+		if (login_secret(cl))
 			login_authenticated(cl);
 		else
 			conn_close(&cl->c, CLOSE_NO_SUCH_USER, NULL);
@@ -509,14 +591,10 @@ static void login_on_sasl(struct client *cl, const struct msg *m)
 	} else if (!scram_server_is_done(l->scram)) {
 		msgw_auth_sasl_continue(relay_out(&cl->c), out, len);
 	} else {
-		struct user *u = registry_user(&cl->c.pooler->registry, l->user);
-
 		msgw_auth_sasl_final(relay_out(&cl->c), out, len);
-		user_hold(u);
 		if (secret)
-			scram_server_keep_keys(l->scram, secret, &u->scram);
+			scram_server_keep_keys(l->scram, secret, &l->who->scram);
 		login_authenticated(cl);
-		user_drop(u);
 	}
 }
 
@@ -541,17 +619,15 @@ static void login_negotiate(struct client *cl)
 	const char *unknown[32], *name, *value;
 	size_t n = 0, at = 0;
 
-	while (startup_next(&cl->login->st, &at, &name, &value))
+	while (cl->login->option && startup_next(&cl->login->st, &at, &name, &value))
 		if (!strncmp(name, "_pq_.", 5) && n < sizeof(unknown) / sizeof(*unknown))
 			unknown[n++] = name;
 	if (n || cl->login->st.minor)
 		msgw_negotiate_version(relay_out(&cl->c), 0, unknown, n);
 }
 
-static bool login_wants_replication(const struct startup *st)
+static bool login_wants_replication(const char *v)
 {
-	const char *v = startup_get(st, "replication");
-
 	return v && strcasecmp(v, "false") && strcasecmp(v, "off") && strcasecmp(v, "no") && strcmp(v, "0");
 }
 
@@ -571,7 +647,7 @@ static bool login_may_go_on(struct client *cl)
 	else if (set->client_tls_sslmode >= TLS_REQUIRE && cl->c.remote.family != AF_UNIX &&
 		 !stream_is_tls(&cl->c.stream))
 		conn_close(&cl->c, CLOSE_TLS_REQUIRED, NULL);
-	else if (login_wants_replication(&cl->login->st))
+	else if (login_wants_replication(cl->login->replication))
 		conn_close(&cl->c, CLOSE_REPLICATION, NULL);
 	else if (p->shutdown != RUNNING && !cl->login->console)
 		conn_close(&cl->c, CLOSE_SHUTTING_DOWN_LOGIN, NULL);
@@ -586,17 +662,30 @@ static bool login_may_go_on(struct client *cl)
 	return !conn_is_closed(&cl->c);
 }
 
+static void login_read_packet(struct login *l)
+{
+	const char *name, *value, **own;
+	size_t at = 0, here = 0;
+
+	l->params_at = l->st.params_len;
+	for (; startup_next(&l->st, &at, &name, &value); here = at) {
+		own = login_own(l, name);
+		if (own)
+			*own = value;
+		else if (here < l->params_at)
+			l->params_at = here;
+	}
+}
+
 static void login_on_hello(struct client *cl, const struct startup *st)
 {
-	struct login *l = login_get(cl);
+	struct login *l = login_get(cl, st->params_len + 1);
 
-	l->packet = xmalloc(MEM_LOGIN, st->params_len + 1);
 	memcpy(l->packet, st->params, st->params_len);
 	l->packet[st->params_len] = '\0';
 	l->st = *st;
 	l->st.params = l->packet;
-	l->user = startup_get(&l->st, "user");
-	l->database = startup_get(&l->st, "database");
+	login_read_packet(l);
 	if (!l->database || !l->database[0])
 		l->database = l->user;
 	l->console = l->database && login_is_console(l->database);
@@ -631,7 +720,7 @@ size_t client_login_raw(struct conn *c, const char *p, size_t n, size_t *need)
 		return 0;
 	case STARTUP_SSL: login_on_ssl_request(cl, n - st.size); return st.size;
 	case STARTUP_GSS:
-		if (login_get(cl)->asked_gss) {
+		if (login_get(cl, 0)->asked_gss) {
 			conn_close(c, CLOSE_STARTUP, "a second GSSENCRequest");
 			return 0;
 		}

@@ -35,6 +35,7 @@ static void user_configure(struct user *u)
 
 	u->config = config_ref(u->registry->config);
 	u->conf = config_user_find(u->config, u->name);
+	u->auth = config_auth_find(u->config, u->name);
 	config_unref(&old);
 }
 
@@ -64,7 +65,7 @@ static bool user_is_needed(const struct user *u)
 {
 	const struct pool *p;
 
-	if (u->holds > 0 || u->conf != NULL || config_auth_find(u->config, u->name) != NULL)
+	if (u->holds > 0 || u->conf != NULL || u->auth != NULL)
 		return true;
 	TAILQ_FOREACH (p, &u->pools, of_user)
 		if (!pool_is_empty(p))
@@ -144,6 +145,16 @@ static void hosts_make(struct database *d)
 	}
 }
 
+static void usual_forget(struct usual *u)
+{
+	vars_unref(&u->greeting);
+	vars_unref(&u->startup);
+	vars_unref(&u->told);
+	xfree(MEM_DATABASE, u->params);
+	xfree(MEM_DATABASE, u->words);
+	*u = (struct usual){0};
+}
+
 static void force_user(struct database *d)
 {
 	struct user *old = d->forced;
@@ -185,6 +196,7 @@ static bool database_configure(struct database *d)
 		TAILQ_FOREACH (p, &d->pools, of_db)
 			pool_retire(p);
 	}
+	usual_forget(&d->usual);
 	force_user(d);
 	config_unref(&old);
 	return was != NULL && conf == NULL;
@@ -252,6 +264,7 @@ static void database_free(struct database *d)
 	force_user(d);
 	hosts_free(d);
 	vars_unref(&d->greeting);
+	usual_forget(&d->usual);
 	config_unref(&d->config);
 	xfree(MEM_DATABASE, d->name);
 	xfree(MEM_DATABASE, d);

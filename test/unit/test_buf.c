@@ -106,6 +106,24 @@ static void test_room(void **state)
 	buf_free(&b);
 }
 
+/* Up to the last byte of a block, and one more. */
+static void test_extend(void **state)
+{
+	struct buf b = {0};
+	char want[257];
+
+	(void)state;
+	memset(want, 'x', sizeof want);
+	memset(buf_extend(&b, 250), 'x', 250);
+	memset(buf_extend(&b, 6), 'x', 6);
+	assert_int_equal(b.cap, 256);
+	assert_content(&b, want, 256);
+	memset(buf_extend(&b, 1), 'x', 1);
+	assert_int_equal(b.cap, 1024);
+	assert_content(&b, want, 257);
+	buf_free(&b);
+}
+
 enum { MODEL = 1 << 18 };
 
 static void test_random(void **state)
@@ -186,6 +204,7 @@ static void test_failure_sticks(void **state)
 	buf_append(&b, "x", 1);
 	buf_printf(&b, "x");
 	assert_null(buf_reserve(&b, 1));
+	assert_null(buf_extend(&b, 1));
 	assert_content(&b, "before", 6);
 	assert_string_equal(buf_text(&b), "");
 	buf_consume(&b, 6);
@@ -257,6 +276,7 @@ int main(void)
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_positions),
 		cmocka_unit_test(test_room),
+		cmocka_unit_test(test_extend),
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_printf),
 		cmocka_unit_test(test_failure_sticks),

@@ -18,6 +18,7 @@ struct console_session;
 struct login;
 struct msg;
 struct ownq_result;
+struct stmt_map;
 
 enum client_state {
 #define CLIENT_STATE(name, text, reads, next) CS_##name,
@@ -26,9 +27,12 @@ enum client_state {
 	CS_COUNT
 };
 
-/* Times that apply to this client, in microseconds, 0: none. From its user, database and the global settings. */
+/*
+ * Times that apply to this client, 0: none. From its user, database and the global settings. In milliseconds, since there
+ * are many clients: what is longer than 49 days counts as that.
+ */
 struct client_limits {
-	int64_t idle_us, xact_idle_us, xact_us, query_us, wait_us;
+	uint32_t idle_ms, xact_idle_ms, xact_ms, query_ms, wait_ms;
 };
 
 struct client {
@@ -38,9 +42,10 @@ struct client {
 	struct user *user;   /* held; the name it logged in as */
 	struct login *login; /* while it logs in */
 	struct console_session *console;
-	struct vars *startup; /* what it asked for in its startup packet */
-	struct vars *own;     /* startup and what it set since */
-	struct vars *told;    /* every value it was told last */
+	struct vars *startup;	/* what it asked for in its startup packet */
+	struct vars *own;	/* startup and what it set since */
+	struct vars *told;	/* every value it was told last */
+	struct stmt_map *names; /* its prepared statements, where servers change; else the server has them */
 	struct client_limits limits;
 	int64_t query_us; /* when its request began, 0: none */
 	int64_t xact_us;  /* when its transaction began, 0: none */
@@ -56,8 +61,10 @@ struct client {
 	bool reset_seen : 1;		       /* RESET, DISCARD ALL or SET ... TO DEFAULT in this transaction */
 	bool unnamed_commits : 1;	       /* its unnamed statement may end a transaction */
 	bool named_commits : 1;		       /* some named one may */
-	bool second_try : 1;		       /* a server was lost while this request's parameters were set */
-	bool unsettled : 1; /* session mode: its parameters are to be set again before its next request */
+	bool unnamed_alters : 1; /* its unnamed statement may change what names mean or how literals are read */
+	bool named_alters : 1;	 /* some named one may */
+	bool second_try : 1;	 /* a server was lost while this request's parameters were set */
+	bool unsettled : 1;	 /* session mode: its parameters are to be set again before its next request */
 };
 
 static_assert(sizeof(struct client) <= 640, "an idle client is to stay small");

@@ -30,6 +30,7 @@ struct msg;
 struct relay_scan;
 struct resolver;
 struct server;
+struct stmt;
 struct tls_ctx;
 
 /* The first two have the numbers of enum wire_side. */
@@ -80,6 +81,8 @@ struct conn_ops {
 	size_t (*raw)(struct conn *c, const char *p, size_t n, size_t *need);
 	/* The message of a V_LAST is on its way. */
 	void (*done)(struct conn *c);
+	/* All that was read is judged; what is put into relay_out() now goes in the same write. May be NULL. */
+	void (*scanned)(struct conn *c);
 	/* Nothing more will come: end of file (error 0) or a broken connection. */
 	void (*gone)(struct conn *c, bool broken);
 	/* Stream events other than bytes: connected, secured, failed. */
@@ -111,6 +114,7 @@ struct conn {
 	struct pooler *pooler;
 	const struct conn_ops *ops;
 	struct conn *peer;	 /* the linked client or server */
+	struct stmt *unnamed;	 /* a client's unnamed prepared statement, or that which a server has; a reference */
 	struct counters *stats;	 /* where its bytes are counted, or NULL (clients) */
 	TAILQ_ENTRY(conn) all;	 /* pooler->clients or ->servers */
 	TAILQ_ENTRY(conn) todo;	 /* pooler->resume or ->closed */
@@ -121,14 +125,19 @@ struct conn {
 	uint64_t id;
 	int64_t connected_us, request_us;
 	struct addr remote;
-	uint32_t left; /* bytes of the current message that have not come yet */
-	uint32_t need; /* bytes in `in` before it is worth a look */
+	/* A client's batches, up to their Syncs, by number: the one that it sends, and the last ones that changed what ... */
+	uint32_t batch;
+	uint32_t names_batch;	/* ... names stand for or the server has prepared */
+	uint32_t unnamed_batch; /* ... the unnamed statement is */
+	uint32_t left;		/* bytes of the current message that have not come yet */
+	uint32_t need;		/* bytes in `in` before it is worth a look */
 	uint8_t side, state;
 	uint8_t why;			 /* enum close_why; 0 while it is open */
 	uint8_t reads;			 /* enum conn_reads, of the state */
 	bool skip : 1;			 /* the bytes that are left are dropped */
 	bool blocked : 1;		 /* a write was short: nothing more until it is writable */
 	bool resuming : 1, flushing : 1; /* stands on the list */
+	bool holds : 1;			 /* a message of it waits for answers to earlier ones: nothing is read */
 	bool eof : 1;			 /* the peer has closed; `in` holds what it said last */
 	bool mute : 1;			 /* writes to it fail: what is for it is dropped */
 	bool torn : 1;			 /* out ends inside a message whose rest will not come */
@@ -200,7 +209,7 @@ static inline bool conn_wants_work(const struct conn *c)
 {
 	const struct conn *dst = c->peer;
 
-	return c->reads != READS_NOTHING && !conn_is_closed(c) && buf_len(&c->out) <= CONN_HIGH &&
+	return c->reads != READS_NOTHING && !c->holds && !conn_is_closed(c) && buf_len(&c->out) <= CONN_HIGH &&
 	       (!dst || (!dst->blocked && buf_len(&dst->out) <= CONN_HIGH));
 }
 /* The same, and is there something to read? */

@@ -12,6 +12,7 @@
 #include "conn/refusal.h"
 #include "conn/ring.h"
 
+struct stmt;
 struct vars;
 
 /* What a client asks of the server that it is linked to. */
@@ -21,8 +22,25 @@ struct link_server_ops {
 	 * client must wait for prepared().
 	 */
 	bool (*prepare)(struct conn *s, struct vars *own);
-	/* A message is forwarded that this is to be expected for. */
+	/* A message is forwarded, or answered by the pooler itself, that this is to be expected for; q's references are its own. */
 	void (*expect)(struct conn *s, struct request q);
+	/* It has said an error and skips to a Sync: what comes before that is nothing to it. */
+	bool (*skips)(const struct conn *s);
+	/*
+	 * Prepared statements. settings: what literals are read under, no new reference. has: is st prepared there (then it was
+	 * used just now)? put, take: in front of the client's next message it is prepared, or closed. put_unnamed: the server's
+	 * unnamed statement is the client's before that message. may_answer: what the server would say to a Parse of a statement
+	 * that it has is certain. must_wait: something outstanding may change what the message means, conn.holds is set until it
+	 * is answered. make_room: the client's next message prepares one more, what is too much is closed in front of it.
+	 */
+	struct vars *(*settings)(struct conn *s);
+	bool (*has)(struct conn *s, struct stmt *st);
+	void (*put)(struct conn *s, struct stmt *st);
+	void (*take)(struct conn *s, struct stmt *st);
+	void (*put_unnamed)(struct conn *s);
+	bool (*may_answer)(const struct conn *s);
+	bool (*must_wait)(struct conn *s, bool unnamed);
+	void (*make_room)(struct conn *s);
 	/* In place of a refused message: one that fails the batch on the server. */
 	void (*refuse)(struct conn *s, enum refusal why);
 	/* Is a request outstanding, or a batch open? */

@@ -24,26 +24,42 @@ enum request_kind {
 enum request_action {
 	ACT_FORWARD, /* the answer goes to the client */
 	ACT_SWALLOW, /* nobody sees the answer */
-	ACT_REFUSE   /* the error that answers it is replaced by the refusal `why` */
+	ACT_FRONT,   /* put in front of the client's request: a good answer is swallowed, an error is the client's */
+	ACT_REFUSE,  /* the error that answers it is replaced by the refusal `why` */
+	ACT_ANSWER   /* the server was not asked: the pooler answers (PARSE, CLOSE) when its turn has come */
 };
+
+struct stmt;
+struct stmt_name;
 
 struct request {
 	uint8_t kind, action;
-	uint8_t why;	 /* ACT_REFUSE: which refusal */
-	bool may_commit; /* ends a transaction: never cancelled when its client leaves */
+	uint8_t why;	     /* ACT_REFUSE: which refusal */
+	bool may_commit : 1; /* ends a transaction: never cancelled when its client leaves */
+	bool alters : 1; /* may change what names mean or how literals are read: messages of statements wait for its end */
+	bool unnamed : 1; /* PARSE, CLOSE of the unnamed statement: stmt is the client's that was before */
+	bool made : 1;	  /* PARSE: name was made for it */
+	/* References of the request's, given back when it is over. */
+	struct stmt_name *name; /* what the client calls the statement, NULL: not renamed */
+	struct stmt *stmt;	/* PARSE, CLOSE: the statement that the server gets or loses by it */
 };
 
 /* Zero-initialise; ring_free(). */
 struct ring {
 	struct request *v;
 	uint32_t head, n, cap; /* cap is a power of two */
+	uint32_t answers;      /* of them ACT_ANSWER */
+	uint32_t readies;      /* of them ended by ReadyForQuery */
+	uint32_t syncs;	       /* of them SYNC */
+	uint32_t altering;     /* of them that alter */
 	bool skipping;	       /* an error was answered: all is skipped up to a Sync that is yet to be sent */
 	bool open;	       /* something of the extended protocol was sent since the last Sync */
 	bool copying;	       /* the server reads copy data: no CopyDone or CopyFail was sent yet */
 	uint32_t in_copy; /* Syncs that were sent into a COPY: ignored by the server, or not, when the COPY failed */
 };
 
-/* A message is sent. While the server skips to a Sync, what it will skip is not recorded. */
+/* A message is sent; q's references are the ring's from here on. While the server skips to a Sync, what it will skip is not
+ * recorded. */
 void ring_push(struct ring *r, struct request q);
 /* The oldest that is not answered, NULL: none. Never a COPY_END. */
 static inline struct request *ring_front(const struct ring *r)
@@ -51,9 +67,14 @@ static inline struct request *ring_front(const struct ring *r)
 	return r->n ? &r->v[r->head] : NULL;
 }
 void ring_pop(struct ring *r);
-/* An ErrorResponse came: what the server skips is dropped. Returns the request that it answers, by value; kind REQ_SYNC with
- * nothing recorded when there was none. */
-struct request ring_error(struct ring *r);
+/* Called for a request that an error answered (failed) or made the server skip. */
+typedef void ring_undo(const struct request *q, bool failed, void *arg);
+/*
+ * An ErrorResponse came: what the server skips is dropped, the last one first and the one that failed last; undo (may be NULL)
+ * is told of each. Returns the request that it answers, by value and without its references; kind REQ_SYNC with nothing
+ * recorded when there was none.
+ */
+struct request ring_error(struct ring *r, ring_undo *undo, void *arg);
 /* A CopyInResponse came: Syncs up to the end of the copy are not answered. */
 void ring_copy_in(struct ring *r);
 /* The copy has come to a good end (CommandComplete). */

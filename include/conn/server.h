@@ -12,6 +12,7 @@
 #include "conn/conn.h"
 #include "conn/ring.h"
 #include "pool/pool.h"
+#include "pool/stmt.h"
 
 struct ownq;
 struct resolve_query;
@@ -24,6 +25,14 @@ enum server_state {
 	SS_COUNT
 };
 
+/* What its unnamed prepared statement is. */
+enum server_unnamed {
+	UNNAMED_NONE,	 /* there is none */
+	UNNAMED_KNOWN,	 /* conn.unnamed */
+	UNNAMED_CLIENTS, /* what the linked client made last, of which nothing is kept */
+	UNNAMED_OTHER	 /* somebody's */
+};
+
 struct server {
 	struct conn c;
 	struct slot slot;
@@ -34,11 +43,15 @@ struct server {
 	struct vars *at_login;	    /* its parameters after its own login */
 	struct vars *vars;	    /* its parameters now */
 	struct vars *given;	    /* its parameters when its client's were last taken note of */
+	struct vars *settings;	    /* vars without what no literal depends on ... */
+	struct vars *settings_of;   /* ... when it was this set */
+	struct stmt_cache prepared; /* clients' statements that it has */
 	int64_t drain_due_us;	    /* DRAIN: when a cancelled request must have ended; 0: never */
 	unsigned cancels;	    /* cancel requests under way to it */
 	uint32_t pid;		    /* of the backend */
 	uint8_t key[260];	    /* pid and secret, as BackendKeyData had them */
 	uint16_t key_len;
+	uint8_t unnamed;    /* enum server_unnamed */
 	char status;	    /* of the last ReadyForQuery: I T E; 0 before the first */
 	char fatal_code[6]; /* an ErrorResponse FATAL came: its end is near */
 	bool dirty : 1;	    /* must not be used again */

@@ -19,6 +19,7 @@
 struct vars;
 struct timers;
 struct vars_table;
+struct stmt_table;
 struct pool;
 struct pool_ops;
 
@@ -91,6 +92,8 @@ struct registry {
 	struct config *config;
 	struct timers *timers; /* the loop's */
 	struct vars_table *vars;
+	struct vars *no_vars; /* the empty set */
+	struct stmt_table *stmts;
 	struct endpoints endpoints;
 	struct htab databases, users;
 	struct pool_list pools; /* all, by age */

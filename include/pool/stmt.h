@@ -29,7 +29,7 @@ struct stmt_table;
 
 /* ---- statements ---- */
 
-enum { STMT_NAME = 32 }; /* the size of a buffer for stmt_name_on_server() */
+enum { STMT_NAME = 32 };
 
 struct stmt {
 	uint64_t number;       /* from 1 on, never used again */
@@ -38,7 +38,8 @@ struct stmt {
 	uint64_t servers;      /* ... caches that hold it ... */
 	uint64_t uses;	       /* ... and what stmt's users count here, this unit does not */
 	bool shared;
-	size_t len; /* of the body */
+	char name[STMT_NAME]; /* on servers: "psbouncer_" and the number */
+	size_t len;	      /* of the body */
 
 	/* this unit's */
 	uint32_t refs;
@@ -63,9 +64,6 @@ struct stmt *stmt_get(struct stmt_table *t, struct vars *settings, const void *b
 struct stmt *stmt_ref(struct stmt *s);
 void stmt_unref(struct stmt **s); /* NULL inside is fine; sets it to NULL. The last one frees it. */
 
-/* "psbouncer_" and the number. */
-void stmt_name_on_server(const struct stmt *s, char name[STMT_NAME]);
-
 /* All of them in the order of their numbers: start with NULL. s must still be there. */
 struct stmt *stmt_next(const struct stmt_table *t, const struct stmt *s);
 
@@ -85,7 +83,7 @@ enum { STMT_NAME_MAX = 8191, STMT_NAME_COMPARED = 63 };
 struct stmt_map;
 
 struct stmt_name {
-	struct stmt *stmt; /* a reference of the name's */
+	struct stmt *stmt; /* a reference of the name's; NULL: stmt_name_unknown() */
 
 	/* this unit's */
 	struct stmt_map *map; /* NULL: gone for good */
@@ -126,6 +124,8 @@ size_t stmt_map_count(const struct stmt_map *m);
 /* Any order; start with NULL. */
 struct stmt_name *stmt_map_next(const struct stmt_map *m, const struct stmt_name *n);
 
+/* A name that the client has nothing for, to speak of in an error: stmt is NULL. NULL: memory is out. */
+struct stmt_name *stmt_name_unknown(const char *name);
 struct stmt_name *stmt_name_ref(struct stmt_name *n);
 void stmt_name_unref(struct stmt_name **n); /* NULL inside is fine; sets it to NULL */
 

@@ -13,6 +13,8 @@ struct buf;
 /* Any message: begin, append the payload with buf_*() or msgw_u16/u32/cstr, end fills the length in. */
 uint32_t msgw_begin(struct buf *b, uint8_t type); /* returns the mark that msgw_end() takes */
 void msgw_end(struct buf *b, uint32_t mark);
+/* The header of a message whose payload of len bytes is appended by others. */
+void msgw_head(struct buf *b, uint8_t type, uint32_t len);
 void msgw_u8(struct buf *b, uint8_t v);
 void msgw_u16(struct buf *b, uint16_t v);
 void msgw_u32(struct buf *b, uint32_t v);
@@ -27,6 +29,9 @@ struct msgw_error {
 };
 void msgw_error(struct buf *b, const struct msgw_error *e);  /* ErrorResponse */
 void msgw_notice(struct buf *b, const struct msgw_error *e); /* NoticeResponse */
+struct msg;
+/* The ErrorResponse m, which is whole in memory, with `to` in place of `from` in its message, detail and hint. */
+void msgw_error_renamed(struct buf *b, const struct msg *m, const char *from, const char *to);
 
 /* As a server, to clients (55.7). */
 void msgw_auth_ok(struct buf *b);
@@ -64,6 +69,7 @@ void msgw_query(struct buf *b, const char *sql);
 void msgw_parse(struct buf *b, const char *name, const char *sql);
 void msgw_bind_text(struct buf *b, const char *portal, const char *statement, const char *const *values, size_t n);
 void msgw_describe(struct buf *b, char what, const char *name);
+void msgw_close(struct buf *b, char what, const char *name);
 void msgw_execute(struct buf *b, const char *portal);
 void msgw_sync(struct buf *b);
 void msgw_terminate(struct buf *b);

@@ -102,6 +102,10 @@ PARAM(server_reset_query, STR, G, RELOAD, 0, 0, "DISCARD ALL", NULL, "Server con
       "Query that is sent to a server connection when its client has left it, in session mode. Empty: none.")
 PARAM(server_reset_query_always, BOOL, G, RELOAD, 0, 1, "0", NULL, "Server connections",
       "Send server_reset_query in all pool modes.")
+PARAM(max_prepared_statements, INT, G, RELOAD, 0, PARAM_MAX_INT, "200", NULL, "Server connections",
+      "How many prepared statements of clients a server connection keeps, in transaction and statement mode; the least "
+      "recently used is closed when there are more. Clients share a statement of the same text. 0: a prepared "
+      "statement with a name is refused in these modes.")
 PARAM(server_check_query, STR, G, RELOAD, 0, 0, "<empty>", NULL, "Server connections",
       "Query by which an idle server connection is checked before it is used. The word <empty> stands for an empty "
       "query, which is the cheapest check. Empty: no check.")

@@ -14,6 +14,7 @@
 #include "conn/console_ops.h"
 #include "conn/link.h"
 #include "conn/relay.h"
+#include "pool/stmt.h"
 #include "pool/vars.h"
 #include "proto/msgw.h"
 #include "proto/wire.h"
@@ -63,18 +64,25 @@ static bool client_is_idle_in_xact(const struct client *cl)
 	return cl->c.state == CS_ACTIVE && !cl->query_us && (cl->status == 'T' || cl->status == 'E');
 }
 
-static int64_t sooner(int64_t a, int64_t since_us, int64_t limit_us)
+static int64_t sooner(int64_t a, int64_t since_us, uint32_t ms)
 {
-	int64_t b = limit_us ? since_us + limit_us : 0;
+	int64_t b = ms ? since_us + (int64_t)ms * 1000 : 0;
 
 	return !a || (b && b < a) ? b : a;
 }
 
+static uint32_t limit_ms(int64_t us)
+{
+	int64_t ms = (us + 999) / 1000;
+
+	return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+}
+
 static int64_t client_wait_due(const struct client *cl)
 {
-	int64_t notify = cl->notified ? 0 : client_settings(cl)->query_wait_notify;
+	uint32_t notify = cl->notified ? 0 : limit_ms(client_settings(cl)->query_wait_notify);
 
-	return sooner(sooner(0, cl->ask.since_us, cl->limits.wait_us), cl->ask.since_us, notify);
+	return sooner(sooner(0, cl->ask.since_us, cl->limits.wait_ms), cl->ask.since_us, notify);
 }
 
 /* In session mode a client that has its server is idle between its transactions all the same. */
@@ -83,12 +91,12 @@ static int64_t client_active_due(const struct client *cl)
 	int64_t due = 0;
 
 	if (cl->xact_us)
-		due = sooner(due, cl->xact_us, cl->limits.xact_us);
+		due = sooner(due, cl->xact_us, cl->limits.xact_ms);
 	if (cl->query_us)
-		return sooner(due, cl->query_us, cl->limits.query_us);
+		return sooner(due, cl->query_us, cl->limits.query_ms);
 	if (client_is_idle_in_xact(cl))
-		return sooner(due, cl->idle_us, cl->limits.xact_idle_us);
-	return sooner(due, cl->idle_us, cl->limits.idle_us);
+		return sooner(due, cl->idle_us, cl->limits.xact_idle_ms);
+	return sooner(due, cl->idle_us, cl->limits.idle_ms);
 }
 
 static int64_t client_due(const struct conn *c)
@@ -99,8 +107,8 @@ static int64_t client_due(const struct conn *c)
 	case CS_STARTUP:
 	case CS_HANDSHAKE:
 	case CS_AUTH:
-	case CS_GREETING: return sooner(0, c->connected_us, client_settings(cl)->client_login_timeout);
-	case CS_IDLE: return sooner(0, cl->idle_us, cl->limits.idle_us);
+	case CS_GREETING: return sooner(0, c->connected_us, limit_ms(client_settings(cl)->client_login_timeout));
+	case CS_IDLE: return sooner(0, cl->idle_us, cl->limits.idle_ms);
 	case CS_WAITING: return client_wait_due(cl);
 	case CS_PREPARING:
 	case CS_ACTIVE: return client_active_due(cl);
@@ -113,9 +121,9 @@ static int64_t client_due(const struct conn *c)
 	return 0;
 }
 
-static bool passed(int64_t since_us, int64_t limit_us)
+static bool passed(int64_t since_us, uint32_t ms)
 {
-	return limit_us && since_us && since_us + limit_us <= clock_us();
+	return ms && since_us && since_us + (int64_t)ms * 1000 <= clock_us();
 }
 
 static void client_wait_deadline(struct client *cl)
@@ -124,7 +132,7 @@ static void client_wait_deadline(struct client *cl)
 		.code = "00000",
 		.message = "No server connection available in postgres backend, client being queued"};
 
-	if (passed(cl->ask.since_us, cl->limits.wait_us)) {
+	if (passed(cl->ask.since_us, cl->limits.wait_ms)) {
 		conn_close(&cl->c, CLOSE_WAIT_TIMEOUT, NULL);
 	} else {
 		cl->notified = true;
@@ -134,9 +142,9 @@ static void client_wait_deadline(struct client *cl)
 
 static void client_active_deadline(struct client *cl)
 {
-	if (cl->query_us && passed(cl->query_us, cl->limits.query_us))
+	if (cl->query_us && passed(cl->query_us, cl->limits.query_ms))
 		conn_close(&cl->c, CLOSE_QUERY_TIMEOUT, NULL);
-	else if (passed(cl->xact_us, cl->limits.xact_us))
+	else if (passed(cl->xact_us, cl->limits.xact_ms))
 		conn_close(&cl->c, CLOSE_XACT_TIMEOUT, NULL);
 	else if (client_is_idle_in_xact(cl))
 		conn_close(&cl->c, CLOSE_IDLE_XACT_TIMEOUT, NULL);
@@ -185,7 +193,7 @@ static enum verdict client_message(struct conn *c, const struct msg *m, uint32_t
 		return p->console->message(cl, m, arg, p->console_ctx);
 	if (c->state == CS_AUTH)
 		return client_login_message(cl, m);
-	return client_query_message(cl, m);
+	return client_query_message(cl, m, arg);
 }
 
 static void client_gone(struct conn *c, bool broken)
@@ -373,6 +381,8 @@ static void client_reap(struct conn *c)
 	vars_unref(&cl->startup);
 	vars_unref(&cl->own);
 	vars_unref(&cl->told);
+	stmt_map_free(&cl->names);
+	stmt_unref(&c->unnamed);
 	xfree(MEM_CLIENT, cl);
 }
 
@@ -427,11 +437,11 @@ void client_configure(struct client *cl)
 	const struct overrides *db = cl->db && cl->db->conf ? &cl->db->conf->over : NULL;
 	const struct settings *set = client_settings(cl);
 
-	cl->limits.idle_us = param_effective(PARAM_client_idle_timeout, user, db, set);
-	cl->limits.xact_idle_us = param_effective(PARAM_idle_transaction_timeout, user, db, set);
-	cl->limits.xact_us = param_effective(PARAM_transaction_timeout, user, db, set);
-	cl->limits.query_us = param_effective(PARAM_query_timeout, user, db, set);
-	cl->limits.wait_us = param_effective(PARAM_query_wait_timeout, user, db, set);
+	cl->limits.idle_ms = limit_ms(param_effective(PARAM_client_idle_timeout, user, db, set));
+	cl->limits.xact_idle_ms = limit_ms(param_effective(PARAM_idle_transaction_timeout, user, db, set));
+	cl->limits.xact_ms = limit_ms(param_effective(PARAM_transaction_timeout, user, db, set));
+	cl->limits.query_ms = limit_ms(param_effective(PARAM_query_timeout, user, db, set));
+	cl->limits.wait_ms = limit_ms(param_effective(PARAM_query_wait_timeout, user, db, set));
 	if (!conn_is_closed(&cl->c))
 		conn_settle(&cl->c);
 }
@@ -535,11 +545,13 @@ static void client_told(struct conn *c, const char *name, const char *value)
 	vars_put(&conn_client(c)->told, name, value);
 }
 
-/* RESET and DISCARD ALL take a client's parameters back to its startup packet: the only tags that are looked at. */
+/* RESET and DISCARD ALL take a client's parameters back to its startup packet, the latter its statements as well. */
 static void client_completed(struct conn *c, const char *tag)
 {
 	if (!strcmp(tag, "RESET") || !strcmp(tag, "DISCARD ALL"))
 		conn_client(c)->reset_seen = true;
+	if (!strcmp(tag, "DISCARD ALL") || !strcmp(tag, "DEALLOCATE ALL"))
+		stmt_map_clear(conn_client(c)->names, UINT64_MAX);
 }
 
 /* What the server reported becomes the client's own, and what the client was not told of it is told. */
@@ -599,7 +611,7 @@ static enum verdict client_ready(struct conn *c, const struct link_ready *r)
 			conn_close(c, CLOSE_STATEMENT_MODE, NULL);
 			return V_CLOSED;
 		}
-		if (cl->limits.xact_idle_us || cl->limits.xact_us)
+		if (cl->limits.xact_idle_ms || cl->limits.xact_ms)
 			conn_settle(c);
 		return V_FORWARD;
 	}
@@ -607,7 +619,7 @@ static enum verdict client_ready(struct conn *c, const struct link_ready *r)
 		client_note_vars(cl, r);
 	if (!r->more && mode != POOL_SESSION)
 		return V_LAST;
-	if (cl->limits.idle_us)
+	if (cl->limits.idle_ms)
 		conn_settle(c);
 	return V_FORWARD;
 }

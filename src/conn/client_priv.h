@@ -26,8 +26,17 @@ const char *client_login_user(const struct client *cl);
 const char *client_login_database(const struct client *cl);
 
 /* client_query.c */
-enum verdict client_query_message(struct client *cl, const struct msg *m);
+enum verdict client_query_message(struct client *cl, const struct msg *m, uint32_t *arg);
+bool client_standard_strings(const struct client *cl);
 /* Linked to s: the request may go, or the parameters come first. */
 void client_link(struct client *cl, struct conn *server);
+
+/* client_stmt.c: messages about prepared statements, where the server changes. */
+bool client_shares_statements(const struct client *cl);
+enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t *arg);
+enum verdict client_stmt_bind(struct client *cl, const struct msg *m, uint32_t *arg);
+enum verdict client_stmt_describe(struct client *cl, const struct msg *m, uint32_t *arg);
+enum verdict client_stmt_close(struct client *cl, const struct msg *m, uint32_t *arg);
+void client_stmt_forget(struct client *cl, const char *name); /* Close, without a server */
 
 #endif

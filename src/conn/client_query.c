@@ -9,6 +9,7 @@
 #include "conn/link.h"
 #include "conn/refusal.h"
 #include "conn/relay.h"
+#include "pool/stmt.h"
 #include "pool/vars.h"
 #include "proto/msgw.h"
 #include "proto/sqlscan.h"
@@ -23,7 +24,7 @@ static void client_begin(struct client *cl)
 	if (!cl->xact_us)
 		cl->xact_us = cl->query_us;
 	cl->c.request_us = cl->query_us;
-	if (cl->limits.query_us || cl->limits.xact_us)
+	if (cl->limits.query_ms || cl->limits.xact_ms)
 		conn_settle(&cl->c);
 }
 
@@ -86,7 +87,7 @@ struct text {
 	bool whole;
 };
 
-static bool client_standard_strings(const struct client *cl)
+bool client_standard_strings(const struct client *cl)
 {
 	const char *v = vars_get(cl->told, "standard_conforming_strings");
 
@@ -113,6 +114,25 @@ static bool client_may_commit(const struct client *cl, struct text t)
 {
 	return !(t.whole && sqlscan_is_harmless(t.p, t.n)) &&
 	       sqlscan_may_commit(t.p, t.n, t.whole, client_standard_strings(cl));
+}
+
+/* May it change what the names of prepared statements mean, or what literals are read under? */
+static bool client_alters(const struct client *cl, struct text t)
+{
+	bool standard = client_standard_strings(cl);
+	struct sqlscan scan;
+	struct sql_stmt st;
+	enum sqlscan_result r;
+
+	if (sqlscan_may_set(t.p, t.n, t.whole, standard))
+		return true;
+	if (t.whole && sqlscan_is_plain(t.p, t.n))
+		return false;
+	scan = sqlscan_init(t.p, t.n, t.whole, standard);
+	while ((r = sqlscan_next(&scan, &st)) == SQLSCAN_STATEMENT)
+		if (st.class == STMT_DEALLOCATE || st.class == STMT_PREPARE)
+			return true;
+	return r == SQLSCAN_UNKNOWN;
 }
 
 /* SET x TO DEFAULT is a RESET whose tag is SET. A text that does not begin with SET is not looked at any further. */
@@ -151,7 +171,13 @@ static enum verdict client_alone(struct client *cl, const struct msg *m)
 	client_answered(cl);
 	switch (m->type) {
 	case MSG_SYNC: msgw_ready(relay_out(&cl->c), 'I'); return V_DROP;
-	case MSG_CLOSE: msgw_empty(relay_out(&cl->c), MSG_CLOSE_COMPLETE); return V_DROP;
+	case MSG_CLOSE:
+		if (m->len != strlen(m->payload + 1) + 2)
+			return client_want_server(cl); /* malformed: the server says so */
+		if (m->payload[0] == 'S')
+			client_stmt_forget(cl, m->payload + 1);
+		msgw_empty(relay_out(&cl->c), MSG_CLOSE_COMPLETE);
+		return V_DROP;
 	case MSG_FLUSH:
 	case MSG_COPY_DATA:
 	case MSG_COPY_DONE:
@@ -172,10 +198,9 @@ static enum verdict client_refuse_parse(struct client *cl)
 	return V_DROP;
 }
 
-static void client_push(struct conn *s, enum request_kind kind, bool may_commit)
+static void client_push(struct conn *s, enum request_kind kind)
 {
-	s->ops->serves->expect(s,
-		(struct request){.kind = (uint8_t)kind, .action = ACT_FORWARD, .may_commit = may_commit});
+	s->ops->serves->expect(s, (struct request){.kind = (uint8_t)kind});
 }
 
 static void client_on_query(struct client *cl, struct conn *s, const struct msg *m)
@@ -183,51 +208,101 @@ static void client_on_query(struct client *cl, struct conn *s, const struct msg 
 	struct text t = client_query_text(m);
 
 	cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
-	client_push(s, REQ_QUERY, client_may_commit(cl, t));
+	stmt_unref(&cl->c.unnamed); /* any Query ends it */
+	s->ops->serves->expect(s,
+		(struct request){
+			.kind = REQ_QUERY, .may_commit = client_may_commit(cl, t), .alters = client_alters(cl, t)});
 }
 
-static void client_on_parse(struct client *cl, struct conn *s, const struct msg *m)
+/* What running it may do is noted with its name, since an Execute names a portal. */
+static void client_note_text(struct client *cl, const struct msg *m)
 {
 	struct text t = client_parse_text(m);
-	bool commits = client_may_commit(cl, t);
+	bool commits = client_may_commit(cl, t), alters = client_alters(cl, t);
 
 	cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
-	if (!m->payload[0])
+	if (!m->payload[0]) {
 		cl->unnamed_commits = commits;
-	else if (commits)
-		cl->named_commits = true;
-	cl->db->stats.now.client_parses++;
-	cl->db->stats.now.server_parses++;
-	client_push(s, REQ_PARSE, false);
+		cl->unnamed_alters = alters;
+	} else {
+		cl->named_commits = cl->named_commits || commits;
+		cl->named_alters = cl->named_alters || alters;
+	}
 }
 
-/* Notes what is to be expected for a message that goes to the server. */
-static enum verdict client_send(struct client *cl, struct conn *s, const struct msg *m)
+static enum verdict client_on_parse(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
 {
-	switch (m->type) {
-	case MSG_QUERY: client_on_query(cl, s, m); break;
-	case MSG_FUNCTION_CALL: client_push(s, REQ_QUERY, false); break;
-	case MSG_PARSE: client_on_parse(cl, s, m); break;
-	case MSG_BIND:
-		cl->db->stats.now.binds++;
-		client_push(s, REQ_BIND, false);
-		break;
-	case MSG_DESCRIBE: client_push(s, REQ_DESCRIBE, false); break;
-	case MSG_EXECUTE: client_push(s, REQ_EXECUTE, cl->unnamed_commits || cl->named_commits); break;
-	case MSG_CLOSE: client_push(s, REQ_CLOSE, false); break;
-	case MSG_SYNC: client_push(s, REQ_SYNC, false); break;
-	case MSG_COPY_DONE:
-	case MSG_COPY_FAIL: client_push(s, REQ_COPY_END, false); break;
-	case MSG_COPY_DATA: return V_ALIKE;
-	default: /* Flush has no answer either */ return V_FORWARD;
+	enum verdict v = V_FORWARD;
+
+	if (client_shares_statements(cl)) {
+		v = client_stmt_parse(cl, m, arg);
+	} else {
+		cl->db->stats.now.client_parses++;
+		cl->db->stats.now.server_parses++;
+		s->ops->serves->expect(s, (struct request){.kind = REQ_PARSE, .unnamed = !m->payload[0]});
 	}
-	client_begin(cl);
+	if (v != V_MORE && v != V_STOP && v != V_CLOSED)
+		client_note_text(cl, m);
+	return v;
+}
+
+static enum verdict client_on_bind(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
+{
+	if (client_shares_statements(cl))
+		return client_stmt_bind(cl, m, arg);
+	cl->db->stats.now.binds++;
+	client_push(s, REQ_BIND);
 	return V_FORWARD;
 }
 
-enum verdict client_query_message(struct client *cl, const struct msg *m)
+/* Describe and Close, of a statement or a portal. */
+static enum verdict client_on_about(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
 {
-	bool named = m->type == MSG_PARSE && m->payload[0] && cl->ask.pool->mode != POOL_SESSION;
+	bool describe = m->type == MSG_DESCRIBE;
+
+	if (m->payload[0] == 'S' && client_shares_statements(cl))
+		return describe ? client_stmt_describe(cl, m, arg) : client_stmt_close(cl, m, arg);
+	client_push(s, describe ? REQ_DESCRIBE : REQ_CLOSE);
+	return V_FORWARD;
+}
+
+static void client_on_execute(struct client *cl, struct conn *s)
+{
+	s->ops->serves->expect(s, (struct request){.kind = REQ_EXECUTE,
+					  .may_commit = cl->unnamed_commits || cl->named_commits,
+					  .alters = cl->unnamed_alters || cl->named_alters});
+}
+
+/* Notes what is to be expected for a message that goes to the server. */
+static enum verdict client_send(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
+{
+	enum verdict v = V_FORWARD;
+
+	if (m->type != MSG_SYNC && s->ops->serves->skips(s))
+		return V_DROP;
+	switch (m->type) {
+	case MSG_QUERY: client_on_query(cl, s, m); break;
+	case MSG_FUNCTION_CALL: client_push(s, REQ_QUERY); break;
+	case MSG_PARSE: v = client_on_parse(cl, s, m, arg); break;
+	case MSG_BIND: v = client_on_bind(cl, s, m, arg); break;
+	case MSG_DESCRIBE:
+	case MSG_CLOSE: v = client_on_about(cl, s, m, arg); break;
+	case MSG_EXECUTE: client_on_execute(cl, s); break;
+	case MSG_SYNC: client_push(s, REQ_SYNC); break;
+	case MSG_COPY_DONE:
+	case MSG_COPY_FAIL: client_push(s, REQ_COPY_END); break;
+	case MSG_COPY_DATA: return V_ALIKE;
+	default: /* Flush has no answer either */ return V_FORWARD;
+	}
+	if (v != V_STOP && v != V_MORE && v != V_CLOSED)
+		client_begin(cl);
+	return v;
+}
+
+enum verdict client_query_message(struct client *cl, const struct msg *m, uint32_t *arg)
+{
+	bool named = m->type == MSG_PARSE && m->payload[0] && cl->ask.pool->mode != POOL_SESSION &&
+		     !client_shares_statements(cl);
 	enum verdict v = V_FORWARD;
 	struct conn *s;
 
@@ -246,5 +321,5 @@ enum verdict client_query_message(struct client *cl, const struct msg *m)
 		v = V_STOP;
 	if (v != V_FORWARD)
 		return v;
-	return client_send(cl, cl->c.peer, m);
+	return client_send(cl, cl->c.peer, m, arg);
 }

@@ -10,7 +10,7 @@
 
 #include "base/mem.h"
 #include "conn/relay.h"
-#include "conn/server.h"
+#include "conn/server_priv.h"
 #include "pool/vars.h"
 #include "proto/msgw.h"
 #include "proto/wire.h"
@@ -31,7 +31,7 @@ struct ownq {
 static void ownq_send_simple(struct server *s, const char *sql)
 {
 	msgw_query(relay_out(&s->c), sql);
-	ring_push(&s->ring, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW});
+	server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW});
 }
 
 static void ownq_send(struct server *s, const struct ownq_call *q)
@@ -50,7 +50,9 @@ static void ownq_send(struct server *s, const struct ownq_call *q)
 	msgw_sync(out);
 	for (int kind = REQ_PARSE; kind <= REQ_SYNC; kind++)
 		if (kind != REQ_DESCRIBE && kind != REQ_CLOSE)
-			ring_push(&s->ring, (struct request){.kind = (uint8_t)kind, .action = ACT_SWALLOW});
+			server_push(s,
+				(struct request){
+					.kind = (uint8_t)kind, .action = ACT_SWALLOW, .unnamed = kind == REQ_PARSE});
 }
 
 void ownq_start(struct server *s, const struct ownq_call *q)
@@ -109,7 +111,7 @@ static void ownq_on_error(struct server *s, const struct msg *m)
 	struct ownq *o = s->ownq;
 
 	wire_error_fields(m, &f);
-	ring_error(&s->ring);
+	ring_error(&s->ring, server_stmt_undo, s);
 	if (o->failed)
 		return;
 	o->failed = true;
@@ -153,7 +155,7 @@ enum verdict ownq_message(struct server *s, const struct msg *m, uint32_t *arg)
 		if (front && front->kind != REQ_QUERY && front->kind != REQ_SYNC)
 			ring_pop(&s->ring);
 		return V_DROP;
-	case MSG_COMMAND_COMPLETE:
+	case MSG_COMMAND_COMPLETE: server_note_tag(s, m->payload); __attribute__((fallthrough));
 	case MSG_EMPTY_QUERY:
 		if (front && front->kind == REQ_EXECUTE)
 			ring_pop(&s->ring);

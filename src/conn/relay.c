@@ -300,6 +300,8 @@ static void relay_run(struct relay_scan *w)
 		else if (c->reads == READS_BYTES ? !relay_raw(w) : !relay_message(w))
 			break;
 	}
+	if (c->ops->scanned && !conn_is_closed(c))
+		c->ops->scanned(c);
 	if (c->peer && w->scan > w->pos)
 		relay_send(c->peer, w->base + w->pos, w->scan - w->pos);
 	w->pos = w->scan;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "pool/stmt.h"
 
 static struct request *ring_at(const struct ring *r, uint32_t i)
 {
@@ -26,12 +27,44 @@ static void ring_grow(struct ring *r)
 	r->cap = cap;
 }
 
+static bool request_is_ready(const struct request *q)
+{
+	return q->kind == REQ_QUERY || q->kind == REQ_SYNC;
+}
+
+static void ring_count(struct ring *r, const struct request *q, uint32_t by)
+{
+	r->readies += request_is_ready(q) ? by : 0;
+	r->syncs += q->kind == REQ_SYNC ? by : 0;
+	r->answers += q->action == ACT_ANSWER ? by : 0;
+	r->altering += q->alters ? by : 0;
+}
+
+static void request_release(struct request *q)
+{
+	stmt_name_unref(&q->name);
+	stmt_unref(&q->stmt);
+}
+
 static void ring_record(struct ring *r, struct request q)
 {
 	if (r->n == r->cap)
 		ring_grow(r);
 	r->n++;
 	*ring_at(r, r->n - 1) = q;
+	ring_count(r, &q, 1);
+}
+
+/* The oldest, which is gone for good. */
+static void ring_drop_front(struct ring *r)
+{
+	struct request *q = ring_at(r, 0);
+
+	ring_count(r, q, UINT32_MAX);
+	if (q->name || q->stmt)
+		request_release(q);
+	r->head = (r->head + 1) & (r->cap - 1);
+	r->n--;
 }
 
 /* While the server reads copy data it ignores Sync and Flush; CopyDone and CopyFail end that (55.2.6). */
@@ -52,8 +85,10 @@ void ring_push(struct ring *r, struct request q)
 {
 	if (r->copying && ring_push_in_copy(r, q))
 		return;
-	if (r->skipping && q.kind != REQ_SYNC)
+	if (r->skipping && q.kind != REQ_SYNC) {
+		request_release(&q);
 		return;
+	}
 	switch ((enum request_kind)q.kind) {
 	case REQ_SYNC:
 		r->skipping = false;
@@ -79,24 +114,30 @@ void ring_push(struct ring *r, struct request q)
 void ring_pop(struct ring *r)
 {
 	assert(r->n);
-	do {
-		r->head = (r->head + 1) & (r->cap - 1);
-		r->n--;
-	} while (r->n && ring_at(r, 0)->kind == REQ_COPY_END);
+	do
+		ring_drop_front(r);
+	while (r->n && ring_at(r, 0)->kind == REQ_COPY_END);
 }
 
-struct request ring_error(struct ring *r)
+struct request ring_error(struct ring *r, ring_undo *undo, void *arg)
 {
 	struct request *front = ring_front(r), q = {.kind = REQ_SYNC};
+	uint32_t skipped = 0;
 
 	r->copying = false;
 	if (!front)
 		return q;
 	q = *front;
-	if (q.kind == REQ_QUERY || q.kind == REQ_SYNC)
+	q.name = NULL;
+	q.stmt = NULL;
+	if (request_is_ready(&q))
 		return q; /* its ReadyForQuery is still to come */
-	while (r->n && ring_at(r, 0)->kind != REQ_SYNC)
-		ring_pop(r);
+	while (skipped < r->n && ring_at(r, skipped)->kind != REQ_SYNC)
+		skipped++;
+	for (uint32_t i = skipped; undo && i > 0; i--)
+		undo(ring_at(r, i - 1), i == 1, arg);
+	while (skipped-- > 0)
+		ring_drop_front(r);
 	r->skipping = !r->n;
 	return q;
 }
@@ -110,12 +151,10 @@ void ring_copy_in(struct ring *r)
 	for (uint32_t i = 1; i < r->n; i++) {
 		struct request q = *ring_at(r, i);
 
-		if (!ended && q.kind == REQ_SYNC) {
-			r->in_copy++;
-			continue;
-		}
-		if (!ended && q.kind == REQ_COPY_END) {
-			ended = true;
+		if (!ended && (q.kind == REQ_SYNC || q.kind == REQ_COPY_END)) {
+			r->in_copy += q.kind == REQ_SYNC;
+			ended = q.kind == REQ_COPY_END;
+			ring_count(r, &q, UINT32_MAX);
 			continue;
 		}
 		closed = closed || q.kind == REQ_SYNC || q.kind == REQ_QUERY;
@@ -143,6 +182,8 @@ bool ring_may_commit(const struct ring *r)
 
 void ring_free(struct ring *r)
 {
+	while (r->n)
+		ring_drop_front(r);
 	xfree(MEM_RING, r->v);
 	memset(r, 0, sizeof(*r));
 }

@@ -73,6 +73,15 @@ void server_goto(struct server *s, enum server_state to)
 		conn_settle(&s->c);
 }
 
+void server_push(struct server *s, struct request q)
+{
+	if (q.kind == REQ_QUERY || q.unnamed || q.stmt || q.name)
+		server_stmt_sent(s, &q);
+	else if (q.kind == REQ_SYNC && s->c.peer)
+		s->c.peer->batch++;
+	ring_push(&s->ring, q);
+}
+
 /* The deadline, a pure function of the state: the login's end, or that of a query of our own, or of a cancelled one. */
 static int64_t server_due(const struct conn *c)
 {
@@ -201,6 +210,7 @@ static void server_conn_reap(struct conn *c)
 	vars_unref(&s->at_login);
 	vars_unref(&s->vars);
 	vars_unref(&s->given);
+	server_stmt_free(s);
 	endpoint_put(&c->pooler->registry.endpoints, &s->endpoint);
 	mem_wipe(s->key, sizeof(s->key));
 	xfree(MEM_SERVER, s);
@@ -229,6 +239,7 @@ struct server *server_make(struct pool *p, bool reserve)
 	s->at_login = vars_empty(r->vars);
 	s->vars = vars_empty(r->vars);
 	s->given = vars_empty(r->vars);
+	stmt_cache_init(&s->prepared);
 	s->c.state = SS_DIAL;
 	pool_slot_add(p, &s->slot, NULL, reserve);
 	s->slot.owner = &s->c;
@@ -288,6 +299,7 @@ void server_release(struct server *s)
 	const struct settings *set = server_settings(s);
 
 	assert(!s->c.peer && !s->ownq);
+	server_stmt_parted(s);
 	if (s->cancels) { /* a cancel that is still on its way must not hit the next user */
 		s->drain_due_us = 0;
 		if (s->c.state != SS_DRAIN)
@@ -354,16 +366,16 @@ void server_end_batch(struct server *s)
 
 		msgw_cstr(out, "the client has left");
 		msgw_end(out, mark);
-		ring_push(&s->ring, (struct request){.kind = REQ_COPY_END});
+		server_push(s, (struct request){.kind = REQ_COPY_END});
 	}
 	if (s->ring.open || s->ring.skipping) {
 		/* A Sync alone would commit what PostgreSQL rolls back when a client leaves without one. */
 		if (s->ring.open && !s->ring.skipping) {
 			msgw_describe(relay_out(&s->c), 'S', s->c.pooler->refused_name);
-			ring_push(&s->ring, (struct request){.kind = REQ_DESCRIBE, .action = ACT_SWALLOW});
+			server_push(s, (struct request){.kind = REQ_DESCRIBE, .action = ACT_SWALLOW});
 		}
 		msgw_sync(relay_out(&s->c));
-		ring_push(&s->ring, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
+		server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
 	}
 }
 
@@ -494,7 +506,7 @@ static bool server_prepare(struct conn *c, struct vars *own)
 		if (ready) {
 			/* This one cannot fail in a way that matters: it goes in front of the request without a round trip. */
 			msgw_query(relay_out(&s->c), buf_text(&sql));
-			ring_push(&s->ring, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW});
+			server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW});
 		} else {
 			server_prepare_all(s, &encoding, &sql);
 		}
@@ -509,7 +521,16 @@ static bool server_prepare(struct conn *c, struct vars *own)
 
 static void server_expect(struct conn *c, struct request q)
 {
-	ring_push(&conn_server(c)->ring, q);
+	struct server *s = conn_server(c);
+
+	server_push(s, q);
+	if (s->ring.answers)
+		server_stmt_answer(s);
+}
+
+static bool server_skips(const struct conn *c)
+{
+	return ((const struct server *)(const void *)c)->ring.skipping;
 }
 
 static void server_refuse(struct conn *c, enum refusal why)
@@ -517,7 +538,7 @@ static void server_refuse(struct conn *c, enum refusal why)
 	struct server *s = conn_server(c);
 
 	msgw_describe(relay_out(c), 'S', c->pooler->refused_name);
-	ring_push(&s->ring, (struct request){.kind = REQ_DESCRIBE, .action = ACT_REFUSE, .why = (uint8_t)why});
+	server_push(s, (struct request){.kind = REQ_DESCRIBE, .action = ACT_REFUSE, .why = (uint8_t)why});
 }
 
 static bool server_is_busy(const struct conn *c)
@@ -528,6 +549,15 @@ static bool server_is_busy(const struct conn *c)
 static const struct link_server_ops server_link_ops = {
 	.prepare = server_prepare,
 	.expect = server_expect,
+	.skips = server_skips,
+	.settings = server_stmt_settings,
+	.has = server_stmt_has,
+	.put = server_stmt_put,
+	.take = server_stmt_take,
+	.put_unnamed = server_stmt_put_unnamed,
+	.may_answer = server_stmt_may_answer,
+	.must_wait = server_stmt_must_wait,
+	.make_room = server_stmt_make_room,
 	.refuse = server_refuse,
 	.is_busy = server_is_busy,
 	.cancel = server_cancel,
@@ -535,11 +565,22 @@ static const struct link_server_ops server_link_ops = {
 	.cancelled = server_cancelled,
 };
 
+/* What waited for answers may go on. */
+static void server_scanned(struct conn *c)
+{
+	struct server *s = conn_server(c);
+
+	if (s->ring.answers)
+		server_stmt_answer(s);
+	server_stmt_go_on(s);
+}
+
 static const struct conn_ops server_ops = {
 	.serves = &server_link_ops,
 	.message = server_message,
 	.raw = server_raw,
 	.done = server_done,
+	.scanned = server_scanned,
 	.gone = server_gone,
 	.event = server_event,
 	.due = server_due,

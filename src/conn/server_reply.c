@@ -11,9 +11,12 @@
 #include "conn/refusal.h"
 #include "conn/relay.h"
 #include "conn/server_priv.h"
+#include "pool/stmt.h"
 #include "pool/vars.h"
 #include "proto/msgw.h"
 #include "proto/wire.h"
+
+enum { ERROR_WHOLE = 65536 }; /* an error that is to be changed is held if it is no longer than this */
 
 static enum verdict server_nonsense(struct server *s, const char *text)
 {
@@ -24,7 +27,7 @@ static enum verdict server_nonsense(struct server *s, const char *text)
 /* A message of its place: on to the client, or to nobody. */
 static enum verdict server_pass(const struct server *s, const struct request *q)
 {
-	return s->c.peer && (!q || q->action != ACT_SWALLOW) ? V_FORWARD : V_DROP;
+	return s->c.peer && (!q || (q->action != ACT_SWALLOW && q->action != ACT_FRONT)) ? V_FORWARD : V_DROP;
 }
 
 /* name and value stay valid as long as the message is in memory; both NULL when it is malformed (the server is closed then). */
@@ -111,6 +114,7 @@ static enum verdict server_on_complete(struct server *s, const struct msg *m)
 	if (!q || (q->kind != REQ_QUERY && q->kind != REQ_EXECUTE))
 		return server_nonsense(s, "a CommandComplete that no request asked for");
 	if (m->type == MSG_COMMAND_COMPLETE) {
+		server_note_tag(s, m->payload);
 		if (s->c.peer && q->action != ACT_SWALLOW)
 			s->c.peer->ops->asks->completed(s->c.peer, m->payload);
 		ring_copy_done(&s->ring);
@@ -130,12 +134,27 @@ static enum verdict server_on_copy_in(struct server *s)
 	return v;
 }
 
-static enum verdict server_on_error(struct server *s, const struct msg *m)
+/* An error that speaks of a statement calls it what the client calls it. */
+static enum verdict server_rename_error(struct server *s, const struct msg *m, const struct stmt_name *n,
+	const char *code)
 {
+	msgw_error_renamed(relay_out(s->c.peer), m, server_stmt_name(s, n), n->name);
+	if (!strcmp(code, "26000") && n->stmt)
+		stmt_cache_remove(&s->prepared, n->stmt); /* somebody closed it behind our back */
+	return V_DROP;
+}
+
+static enum verdict server_on_error(struct server *s, const struct msg *m, uint32_t *arg)
+{
+	struct request *front = ring_front(&s->ring), q;
+	enum verdict v = V_FORWARD;
 	struct error_fields f;
-	struct request q;
 	bool fatal;
 
+	if (front && front->name && m->have < m->len && m->len <= ERROR_WHOLE) {
+		*arg = m->len;
+		return V_MORE;
+	}
 	wire_error_fields(m, &f);
 	if (strlen(f.code) != 5)
 		return server_nonsense(s, "an error without an SQLSTATE");
@@ -144,7 +163,9 @@ static enum verdict server_on_error(struct server *s, const struct msg *m)
 		return server_nonsense(s, "an error that no request asked for");
 	if (s->ring.in_copy)
 		s->dirty = true; /* whether those Syncs are answered cannot be known, whatever completes after this */
-	q = ring_error(&s->ring);
+	if (front && front->name && s->c.peer && m->have == m->len)
+		v = server_rename_error(s, m, front->name, f.code);
+	q = ring_error(&s->ring, server_stmt_undo, s);
 	/* Even a Query is skipped that came before any Sync, and nobody is left to send one. */
 	if (s->c.state == SS_DRAIN && s->ring.skipping)
 		server_end_batch(s);
@@ -161,7 +182,7 @@ static enum verdict server_on_error(struct server *s, const struct msg *m)
 	}
 	if (fatal)
 		memcpy(s->fatal_code, f.code, sizeof(s->fatal_code));
-	return server_pass(s, &q);
+	return v == V_FORWARD && s->c.peer ? V_FORWARD : V_DROP;
 }
 
 /* ---- ReadyForQuery ----------------------------------------------------------- */
@@ -225,7 +246,7 @@ void server_done(struct conn *c)
 
 /* ---- dispatch ------------------------------------------------------------------ */
 
-static enum verdict server_reply(struct server *s, const struct msg *m)
+static enum verdict server_reply(struct server *s, const struct msg *m, uint32_t *arg)
 {
 	switch (m->type) {
 	case MSG_DATA_ROW:
@@ -244,7 +265,7 @@ static enum verdict server_reply(struct server *s, const struct msg *m)
 	case MSG_PARAMETER_DESCRIPTION: return server_on_parameters(s);
 	case MSG_FUNCTION_CALL_RESPONSE: return server_on_part(s, true);
 	case MSG_COPY_IN: return server_on_copy_in(s);
-	case MSG_ERROR_RESPONSE: return server_on_error(s, m);
+	case MSG_ERROR_RESPONSE: return server_on_error(s, m, arg);
 	default: return server_nonsense(s, "a message that has no place after the login");
 	}
 }
@@ -267,6 +288,8 @@ enum verdict server_message(struct conn *c, const struct msg *m, uint32_t *arg)
 
 	if (c->state == SS_LOGIN)
 		return server_login_message(s, m, arg);
+	if (s->ring.answers)
+		server_stmt_answer(s);
 	switch (m->type) {
 	case MSG_PARAMETER_STATUS: return server_on_var(s, m);
 	case MSG_NOTIFICATION:
@@ -284,7 +307,7 @@ enum verdict server_message(struct conn *c, const struct msg *m, uint32_t *arg)
 	case SS_CLEAN: return ownq_message(s, m, arg);
 	case SS_IDLE: return server_idle_message(s, m);
 	case SS_ACTIVE:
-	case SS_DRAIN: return server_reply(s, m);
+	case SS_DRAIN: return server_reply(s, m, arg);
 	case SS_DIAL:
 	case SS_LOGIN:
 	case SS_CLOSED:

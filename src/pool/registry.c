@@ -12,6 +12,7 @@
 #include "base/timer.h"
 #include "conf/authfile.h"
 #include "pool/pool.h"
+#include "pool/stmt.h"
 #include "pool/vars.h"
 
 /* Where the socket of a server without a host is when unix_socket_dir is empty. */
@@ -380,6 +381,8 @@ static void make_databases(struct registry *r)
 void registry_init(struct registry *r, struct timers *t, struct config *c, const struct pool_ops *ops, void *ctx)
 {
 	*r = (struct registry){.config = config_ref(c), .timers = t, .vars = vars_table_new(), .ops = ops, .ctx = ctx};
+	r->no_vars = vars_empty(r->vars);
+	r->stmts = stmt_table_new();
 	TAILQ_INIT(&r->pools);
 	TAILQ_INIT(&r->dirty);
 	TAILQ_INIT(&r->loose_databases);
@@ -407,6 +410,8 @@ void registry_free(struct registry *r)
 	htab_free(&r->pool_index);
 	xfree(MEM_POOL, r->order);
 	endpoints_free(&r->endpoints);
+	stmt_table_free(r->stmts);
+	vars_unref(&r->no_vars);
 	vars_table_free(r->vars);
 	config_unref(&r->config);
 }

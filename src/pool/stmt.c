@@ -72,6 +72,7 @@ static struct stmt *stmt_new(struct stmt_table *t, struct vars *settings, const 
 		.refs = 1,
 		.table = t,
 	};
+	snprintf(s->name, sizeof s->name, "psbouncer_%" PRIu64, s->number);
 	if (len > 0)
 		memcpy(s->body, body, len);
 	TAILQ_INSERT_TAIL(&t->all, s, all);
@@ -123,11 +124,6 @@ void stmt_unref(struct stmt **sp)
 	s->table->count--;
 	vars_unref(&s->settings);
 	xfree(MEM_STMT, s);
-}
-
-void stmt_name_on_server(const struct stmt *s, char name[STMT_NAME])
-{
-	snprintf(name, STMT_NAME, "psbouncer_%" PRIu64, s->number);
 }
 
 struct stmt *stmt_next(const struct stmt_table *t, const struct stmt *s)
@@ -294,6 +290,18 @@ struct stmt_name *stmt_map_next(const struct stmt_map *m, const struct stmt_name
 	struct hnode *node = m != NULL ? htab_next(&m->by_name, n != NULL ? &n->node : NULL) : NULL;
 
 	return node != NULL ? container_of(node, struct stmt_name, node) : NULL;
+}
+
+struct stmt_name *stmt_name_unknown(const char *name)
+{
+	size_t len = strlen(name);
+	struct stmt_name *n = try_realloc(MEM_STMT, NULL, sizeof *n + len + 1);
+
+	if (n == NULL)
+		return NULL;
+	*n = (struct stmt_name){.refs = 1};
+	memcpy(n->name, name, len + 1);
+	return n;
 }
 
 struct stmt_name *stmt_name_ref(struct stmt_name *n)

@@ -65,6 +65,12 @@ void msgw_end(struct buf *b, uint32_t mark)
 	put_u32(buf_head(b) + mark + 1, buf_len(b) - mark - 1);
 }
 
+void msgw_head(struct buf *b, uint8_t type, uint32_t len)
+{
+	msgw_u8(b, type);
+	msgw_u32(b, len + 4);
+}
+
 void msgw_u8(struct buf *b, uint8_t v)
 {
 	char *p = buf_extend(b, 1);
@@ -148,6 +154,37 @@ void msgw_error(struct buf *b, const struct msgw_error *e)
 void msgw_notice(struct buf *b, const struct msgw_error *e)
 {
 	put_error(b, MSG_NOTICE_RESPONSE, e);
+}
+
+/* Each `from` in s becomes `to`. */
+static void put_renamed(struct buf *b, const char *s, const char *from, const char *to)
+{
+	const char *at;
+
+	for (; (at = strstr(s, from)) != NULL; s = at + strlen(from)) {
+		buf_append(b, s, (size_t)(at - s));
+		buf_puts(b, to);
+	}
+	msgw_cstr(b, s);
+}
+
+void msgw_error_renamed(struct buf *b, const struct msg *m, const char *from, const char *to)
+{
+	uint32_t mark = msgw_begin(b, m->type);
+	struct msgr r = msgr_of(m);
+	uint8_t field;
+
+	while ((field = msgr_u8(&r)) != 0) {
+		const char *text = msgr_cstr(&r);
+
+		msgw_u8(b, field);
+		if (field == 'M' || field == 'D' || field == 'H')
+			put_renamed(b, text, from, to);
+		else
+			msgw_cstr(b, text);
+	}
+	msgw_u8(b, 0);
+	msgw_end(b, mark);
 }
 
 /* ---- as a server ---- */
@@ -370,13 +407,23 @@ void msgw_bind_text(struct buf *b, const char *portal, const char *statement, co
 	msgw_end(b, mark);
 }
 
-void msgw_describe(struct buf *b, char what, const char *name)
+static void put_about(struct buf *b, uint8_t type, char what, const char *name)
 {
-	uint32_t mark = msgw_begin(b, MSG_DESCRIBE);
+	uint32_t mark = msgw_begin(b, type);
 
 	msgw_u8(b, (uint8_t)what);
 	msgw_cstr(b, name);
 	msgw_end(b, mark);
+}
+
+void msgw_describe(struct buf *b, char what, const char *name)
+{
+	put_about(b, MSG_DESCRIBE, what, name);
+}
+
+void msgw_close(struct buf *b, char what, const char *name)
+{
+	put_about(b, MSG_CLOSE, what, name);
 }
 
 void msgw_execute(struct buf *b, const char *portal)

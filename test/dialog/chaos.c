@@ -243,7 +243,7 @@ static void on_abort(int sig)
 }
 
 /* One kind of world: the low bits of a seed. */
-enum { KINDS = 8 };
+enum { KINDS = 8, REFUSING = 4 };
 
 static struct config *kind_config(unsigned kind, const char *dir)
 {
@@ -256,6 +256,7 @@ static struct config *kind_config(unsigned kind, const char *dir)
 			   : 1);
 	bytes_printf(&r.set, "server_reset_query = %s\n", kind & 1 && kind & 2 ? "" : "DISCARD ALL");
 	bytes_printf(&r.set, "server_reset_query_always = %d\n", kind == 6);
+	bytes_printf(&r.set, "max_prepared_statements = %d\n", kind == REFUSING ? 0 : 3);
 	if (kind == 2)
 		bytes_printf(&r.set, "min_pool_size = 2\nreserve_pool_size = 1\nreserve_pool_timeout = 1\n");
 	bytes_printf(&r.set, "query_wait_timeout = 0\nquery_wait_notify = 0\nserver_connect_timeout = 100000\n"
@@ -306,6 +307,8 @@ int main(int argc, char **argv)
 				return 1;
 			c->trace = trace;
 			c->session = kind & 1;
+			c->names = !(kind & 1) || !(kind & 2);
+			c->refuses_names = kind == REFUSING;
 			c->deaths = kind >= 4;
 			ok = chaos_run(c, config, seed);
 			free(c);

@@ -19,8 +19,8 @@ static void host_ran(const char *sql, void *arg)
 	struct chaos *c = arg;
 	int n = serial_of(sql);
 
-	if (n > 0 && c->ran[n]++ > 0)
-		world_fail(&c->w, "\"%s\" has run twice", sql);
+	if (n > 0 && ++c->ran[n] > c->may[n])
+		world_fail(&c->w, "\"%s\" has run more often than it was asked for", sql);
 }
 
 static struct host *host_of(struct chaos *c, const struct end *e)

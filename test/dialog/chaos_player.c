@@ -12,6 +12,10 @@ static void player_ran(const char *sql, void *arg)
 	struct player *p = arg;
 	int n = serial_of(sql);
 
+	p->may[n]++;
+	/* Its client leaves, it is cancelled, and a Close behind it is skipped: what follows finds its name once more. */
+	if (strncmp(sql, "nap ", 4) == 0 && !p->want.by_query)
+		p->may[n] = 100;
 	if (n > 0 && p->want.by_query && p->n_serials < SERIALS / 8)
 		p->serials[p->n_serials++] = n;
 }
@@ -38,8 +42,9 @@ void player_connects(struct chaos *c, struct player *p)
 	snprintf(name, sizeof(name), "p%d", (int)(p - c->players));
 	p->e = world_connect(&c->w, name, false);
 	model_init(&p->want, zone);
-	p->want.refuses_names = !c->session;
+	p->want.refuses_names = c->refuses_names;
 	p->want.ran = player_ran;
+	p->may = c->may;
 	p->want.arg = p;
 	bytes_add(&b, "user\0u\0database\0d", 18);
 	if (strcmp(zone, "UTC") != 0 || pick(c, 2)) {
@@ -83,6 +88,8 @@ static void statement(struct chaos *c, struct player *p, char *sql, size_t size)
 		snprintf(sql, size, "begin");
 	else if (r < 8)
 		snprintf(sql, size, "set timezone to '%s'", zones[pick(c, 3)]);
+	else if (r == 8)
+		snprintf(sql, size, "deallocate all");
 	else if (c->serial + 1 >= SERIALS)
 		snprintf(sql, size, "%s", "");
 	else
@@ -100,23 +107,35 @@ static void end_of_copy(struct chaos *c, struct bytes *b)
 		message(b, 'f', "why", 4);
 }
 
-/* Parse, Bind, Describe, Execute of one statement. */
-static void extended(struct chaos *c, struct bytes *b, const char *sql, bool named)
+static void about(struct bytes *b, char type, char what, const char *name)
 {
 	struct bytes m = {0};
-	const char *name = named ? pick(c, 2) ? "a" : "b" : "";
 
+	bytes_u8(&m, (unsigned char)what);
 	bytes_str(&m, name);
-	bytes_str(&m, sql);
-	bytes_u16(&m, 0);
-	message(b, 'P', m.p, m.n);
-	m.n = 0;
-	if (pick(c, 4) == 0) {
-		bytes_u8(&m, 'S');
+	message(b, type, m.p, m.n);
+	bytes_free(&m);
+}
+
+/* Parse, Bind, Describe, Execute of one statement; with a name it may be one of before, or of nothing. */
+static void extended(struct chaos *c, struct bytes *b, const char *sql, bool named)
+{
+	static const char *const names[] = {"a", "b", "c", "d"};
+	struct bytes m = {0};
+	const char *name = named ? names[pick(c, 4)] : "";
+	bool again = named && pick(c, 2), copies = strncmp(sql, "copy", 4) == 0;
+
+	if (named && pick(c, 6) == 0)
+		about(b, 'C', 'S', names[pick(c, 4)]);
+	if (!again) {
 		bytes_str(&m, name);
-		message(b, 'D', m.p, m.n);
+		bytes_str(&m, sql);
+		bytes_u16(&m, 0);
+		message(b, 'P', m.p, m.n);
 		m.n = 0;
 	}
+	if (pick(c, 4) == 0)
+		about(b, 'D', 'S', name);
 	bytes_str(&m, "");
 	bytes_str(&m, name);
 	bytes_add(&m, "\0\0\0\0\0\0", 6);
@@ -124,12 +143,9 @@ static void extended(struct chaos *c, struct bytes *b, const char *sql, bool nam
 	if (pick(c, 3) == 0)
 		message(b, 'D', "P", 2);
 	message(b, 'E', "\0\0\0\0", 5);
-	if (named && strncmp(sql, "copy", 4) != 0 && pick(c, 2)) {
-		m.n = 0;
-		bytes_u8(&m, 'S');
-		bytes_str(&m, name);
-		message(b, 'C', m.p, m.n);
-	}
+	/* Not behind a COPY, which it may be: that ends with its data. */
+	if (named && !again && !copies && pick(c, 3) == 0)
+		about(b, 'C', 'S', name);
 	bytes_free(&m);
 }
 
@@ -168,7 +184,7 @@ void player_asks(struct chaos *c, struct player *p)
 		if (pick(c, 2))
 			message(&b, 'Q', sql, strlen(sql) + 1);
 		else
-			extended(c, &b, sql, pick(c, 10) == 0);
+			extended(c, &b, sql, c->names && pick(c, 3) == 0);
 	}
 	say(c, "%s says %s", p->e->name, sql);
 	player_says(c, p, &b);

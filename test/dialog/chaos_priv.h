@@ -23,6 +23,7 @@ struct player {
 	bool finished;		  /* has said its last */
 	int serials[SERIALS / 8]; /* of its Queries that a session of its own has run */
 	size_t n_serials;
+	unsigned char *may; /* the chaos's */
 };
 
 struct host {
@@ -40,8 +41,11 @@ struct chaos {
 	size_t n_hosts;
 	int serial;
 	unsigned char ran[SERIALS]; /* how often */
+	unsigned char may[SERIALS]; /* how often clients have asked for it */
 	bool must[SERIALS];
 	bool session, deaths;
+	bool names;	    /* prepared statements may have one: there are none left from others */
+	bool refuses_names; /* max_prepared_statements is 0 */
 	unsigned died;
 	bool trace;
 };

@@ -16,6 +16,33 @@ static void put(struct model *m, char type, const void *p, size_t n)
 	bytes_add(&m->out, p, n);
 }
 
+static struct model_statement *find(struct model *m, const char *name)
+{
+	for (unsigned i = 0; i < m->n_prepared; i++)
+		if (strcmp(m->prepared[i].name, name) == 0)
+			return &m->prepared[i];
+	return NULL;
+}
+
+static void forget(struct model *m, const char *name)
+{
+	struct model_statement *s = find(m, name);
+
+	if (s != NULL)
+		*s = m->prepared[--m->n_prepared];
+}
+
+/* Those with a name, as DEALLOCATE ALL does. */
+static void forget_all(struct model *m)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < m->n_prepared; i++)
+		if (m->prepared[i].name[0] == '\0')
+			m->prepared[n++] = m->prepared[i];
+	m->n_prepared = n;
+}
+
 static void put_ready(struct model *m)
 {
 	put(m, 'Z', &m->status, 1);
@@ -197,9 +224,14 @@ static bool run(struct model *m, const char *sql, bool query)
 		put_tag(m, "SET");
 	} else if (begins(sql, "reset timezone") || begins(sql, "discard all")) {
 		set_zone(m, m->zone_login);
-		if (begins(sql, "discard"))
+		if (begins(sql, "discard")) {
 			set_name(m, "");
+			forget_all(m);
+		}
 		put_tag(m, begins(sql, "reset") ? "RESET" : "DISCARD ALL");
+	} else if (begins(sql, "deallocate all")) {
+		forget_all(m);
+		put_tag(m, "DEALLOCATE ALL");
 	} else if (!begins(sql, "SET ") || !run_sets(m, sql)) {
 		m->broken = true;
 		fail(m, "42601", sql);
@@ -216,7 +248,8 @@ static void end_query(struct model *m)
 
 static void on_query(struct model *m, const char *sql)
 {
-	m->prepared[0] = m->has_portal = false;
+	forget(m, "");
+	m->has_portal = false;
 	if (run(m, sql, true) || (m->work == MODEL_READY && !m->copying))
 		end_query(m);
 }
@@ -240,47 +273,66 @@ void model_wake(struct model *m, bool cancelled)
 
 /* ---- the extended protocol ---- */
 
-static int slot_of(const char *name)
-{
-	return *name == '\0' ? 0 : *name >= 'a' && *name <= 'c' && name[1] == '\0' ? *name - 'a' + 1 : -1;
-}
-
 static void fail_batch(struct model *m, const char *code, const char *text)
 {
 	fail(m, code, text);
 	m->skipping = true;
 }
 
-static void on_parse(struct model *m, const char *p)
+/* An error about the statement of that name. */
+static void fail_name(struct model *m, const char *code, const char *name, const char *what)
 {
-	int i = slot_of(p);
-	const char *sql = p + strlen(p) + 1;
+	char text[300];
+
+	if (*name == '\0')
+		snprintf(text, sizeof(text), "unnamed prepared statement %s", what);
+	else
+		snprintf(text, sizeof(text), "prepared statement \"%s\" %s", name, what);
+	fail_batch(m, code, text);
+}
+
+static bool may_run(const struct model *m, const char *sql)
+{
+	return m->status != 'E' || begins(sql, "commit") || begins(sql, "rollback");
+}
+
+static void on_parse(struct model *m, const char *name)
+{
+	const char *sql = name + strlen(name) + 1;
+	struct model_statement *s;
 
 	begin_implicit(m);
-	if (i != 0 && m->refuses_names) {
+	if (*name == '\0')
+		forget(m, "");
+	if (*name != '\0' && m->refuses_names) {
 		fail_batch(m, "0A000", "named");
-	} else if (m->status == 'E' && !begins(sql, "commit") && !begins(sql, "rollback")) {
+	} else if (!may_run(m, sql)) {
 		fail_batch(m, "25P02", "current transaction is aborted");
-	} else if (i < 0) {
-		fail_batch(m, "42601", "name");
+	} else if (find(m, name) != NULL) {
+		fail_name(m, "42P05", name, "already exists");
+	} else if (m->n_prepared == MODEL_STATEMENTS) {
+		m->broken = true;
 	} else {
-		snprintf(m->statement[i], sizeof(m->statement[i]), "%s", sql);
-		m->prepared[i] = true;
+		s = &m->prepared[m->n_prepared++];
+		snprintf(s->name, sizeof(s->name), "%s", name);
+		snprintf(s->sql, sizeof(s->sql), "%s", sql);
+		m->most_prepared = m->n_prepared > m->most_prepared ? m->n_prepared : m->most_prepared;
 		put(m, '1', "", 0);
 	}
 }
 
 static void on_bind(struct model *m, const char *p)
 {
-	int i = slot_of(p + strlen(p) + 1);
+	const char *name = p + strlen(p) + 1;
+	struct model_statement *s = find(m, name);
 
 	begin_implicit(m);
-	if (i < 0 || !m->prepared[i]) {
-		fail_batch(m, "26000", "prepared statement does not exist");
-	} else if (m->status == 'E' && !begins(m->statement[i], "commit") && !begins(m->statement[i], "rollback")) {
+	if (s == NULL) {
+		fail_name(m, "26000", name, "does not exist");
+	} else if (!may_run(m, s->sql)) {
 		fail_batch(m, "25P02", "current transaction is aborted");
 	} else {
-		memcpy(m->portal, m->statement[i], sizeof(m->portal));
+		memcpy(m->portal, s->sql, sizeof(m->portal));
 		m->has_portal = true;
 		put(m, '2', "", 0);
 	}
@@ -293,16 +345,16 @@ static bool has_rows(const char *sql)
 
 static void on_describe(struct model *m, const char *p)
 {
-	int i = slot_of(p + 1);
-	const char *sql = *p == 'P' ? m->portal : i >= 0 ? m->statement[i] : "";
+	struct model_statement *s = *p == 'S' ? find(m, p + 1) : NULL;
+	const char *sql = s != NULL ? s->sql : m->portal;
 
 	begin_implicit(m);
 	if (*p == 'P' && !m->has_portal) {
 		fail_batch(m, "34000", "portal does not exist");
 		return;
 	}
-	if (*p == 'S' && (i < 0 || !m->prepared[i])) {
-		fail_batch(m, "26000", "prepared statement does not exist");
+	if (*p == 'S' && s == NULL) {
+		fail_name(m, "26000", p + 1, "does not exist");
 		return;
 	}
 	if (m->status == 'E' && has_rows(sql)) {
@@ -333,10 +385,8 @@ static void on_execute(struct model *m)
 
 static void on_close(struct model *m, const char *p)
 {
-	int i = slot_of(p + 1);
-
-	if (*p == 'S' && i >= 0)
-		m->prepared[i] = false;
+	if (*p == 'S')
+		forget(m, p + 1);
 	put(m, '3', "", 0);
 }
 

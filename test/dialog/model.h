@@ -7,12 +7,18 @@
  * Statements: select X | fail X | sleep X (until it is cancelled) | nap X (until
  * model_wake()) | copyin X | copyhalf X (fails at its first data) | copyout X |
  * begin | commit | rollback | set timezone to 'X' | reset timezone | discard all |
- * SET name = E'value'; ... | nothing
+ * deallocate all | SET name = E'value'; ... | nothing
  */
 #ifndef TEST_DIALOG_MODEL_H
 #define TEST_DIALOG_MODEL_H
 
 #include "dialog/dialog.h"
+
+enum { MODEL_STATEMENTS = 64 };
+
+struct model_statement {
+	char name[64], sql[128];
+};
 
 enum model_work { MODEL_READY, MODEL_SLEEPS, MODEL_NAPS };
 
@@ -28,11 +34,11 @@ struct model {
 	bool implicit; /* a transaction that the next Sync or the end of the Query ends */
 	bool copying, copy_query, copy_half;
 	unsigned copied;
-	bool refuses_names; /* a Parse with a name is answered as psbouncer does in transaction mode */
+	bool refuses_names; /* a Parse with a name is answered as psbouncer does without max_prepared_statements */
 	char zone[64], zone_before[64], zone_login[64];
-	char name[64];		/* application_name */
-	char statement[4][128]; /* "", "a", "b", "c" */
-	bool prepared[4];
+	char name[64]; /* application_name */
+	struct model_statement prepared[MODEL_STATEMENTS];
+	unsigned n_prepared, most_prepared;
 	char portal[128];
 	bool has_portal;
 	bool broken; /* it was sent what it does not know */

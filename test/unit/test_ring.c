@@ -44,7 +44,7 @@ static const char *play_one(struct ring *r, const char *p)
 		ring_pop(r);
 		return p + 2;
 	case '!':
-		q = ring_error(r);
+		q = ring_error(r, NULL, NULL);
 		assert_int_equal(kind_letter(q.kind), p[1]);
 		return p + 2;
 	case 'G': ring_copy_in(r); return p + 1;
@@ -109,7 +109,7 @@ static void test_in_copy(void **state)
 	for (const char *p = "PBES1P1BG"; *p;)
 		p = play_one(&r, p);
 	assert_int_equal(r.in_copy, 1);
-	ring_error(&r);
+	ring_error(&r, NULL, NULL);
 	assert_int_equal(r.in_copy, 1);
 	ring_copy_done(&r);
 	assert_int_equal(r.in_copy, 0);

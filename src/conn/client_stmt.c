@@ -1,0 +1,246 @@
+/*
+ * client_stmt.c: prepared statements of a client whose servers change: what a
+ * name in its Parse, Bind, Describe or Close stands for (PostgreSQL manual,
+ * 55.2.3). On servers each statement has a name of the pooler's own, so that
+ * clients share one; the server's unit prepares it where it is missing. In
+ * session mode the names are the server's business and nothing here is used.
+ */
+#include <string.h>
+
+#include "conn/client_priv.h"
+#include "conn/link.h"
+#include "conn/relay.h"
+#include "pool/stmt.h"
+#include "pool/vars.h"
+#include "proto/msgw.h"
+#include "proto/sqlscan.h"
+#include "proto/wire.h"
+
+/* An unnamed statement whose Parse is longer is not kept: it lives as long as its server is the client's. */
+enum { UNNAMED_KEPT = 1024 * 1024 };
+
+bool client_shares_statements(const struct client *cl)
+{
+	return cl->ask.pool->mode != POOL_SESSION && client_settings(cl)->max_prepared_statements > 0;
+}
+
+static enum verdict client_out_of_memory(struct client *cl)
+{
+	conn_close(&cl->c, CLOSE_NO_MEMORY, NULL);
+	return V_CLOSED;
+}
+
+/* The message with another name in place of the one that begins at payload byte `at`. */
+static enum verdict client_rename(struct conn *s, const struct msg *m, size_t at, const char *to, uint32_t *arg)
+{
+	size_t old = strlen(m->payload + at) + 1;
+
+	msgw_head(relay_out(s), m->type, m->len - (uint32_t)old + (uint32_t)strlen(to) + 1);
+	buf_append(relay_out(s), m->payload, at);
+	msgw_cstr(relay_out(s), to);
+	*arg = (uint32_t)(at + old);
+	return V_HEAD;
+}
+
+/* A name that stands for nothing, or a message with a fault: the server says so, about a statement that cannot exist. */
+static enum verdict client_to_nothing(struct client *cl, struct request q, const struct msg *m, size_t at,
+	uint32_t *arg)
+{
+	struct conn *s = cl->c.peer;
+
+	q.name = stmt_name_unknown(m->payload + at);
+	if (!q.name)
+		return client_out_of_memory(cl);
+	s->ops->serves->expect(s, q);
+	return client_rename(s, m, at, s->pooler->refused_name, arg);
+}
+
+/* ---- Parse --------------------------------------------------------------------------- */
+
+/* Text, NUL, count, that many type oids: what a stmt's body must be. */
+static bool body_is_sound(const char *body, size_t len)
+{
+	const char *nul = memchr(body, 0, len);
+	struct msgr r = msgr_init(nul ? nul + 1 : body, nul ? len - (size_t)(nul + 1 - body) : 0);
+	uint16_t n = msgr_u16(&r);
+
+	(void)msgr_bytes(&r, (size_t)n * 4);
+	return nul && msgr_end(&r);
+}
+
+static bool same_body(const struct stmt *st, const char *body, size_t len)
+{
+	return st && st->len == len && !memcmp(st->body, body, len);
+}
+
+/* It always goes to the server; what it was is kept, so that another server can be given it. */
+static enum verdict client_parse_unnamed(struct client *cl, const struct msg *m)
+{
+	struct conn *s = cl->c.peer;
+	struct registry *r = &cl->c.pooler->registry;
+	const char *body = m->payload + 1;
+	struct request q = {.kind = REQ_PARSE, .action = ACT_FORWARD, .unnamed = true, .stmt = cl->c.unnamed};
+
+	if (m->have < m->len || !body_is_sound(body, m->len - 1)) {
+		cl->c.unnamed = NULL;
+	} else if (same_body(cl->c.unnamed, body, m->len - 1)) {
+		stmt_ref(cl->c.unnamed);
+	} else {
+		cl->c.unnamed = stmt_get(r->stmts, r->no_vars, body, m->len - 1, true);
+		if (!cl->c.unnamed) {
+			cl->c.unnamed = q.stmt;
+			return client_out_of_memory(cl);
+		}
+	}
+	s->ops->serves->expect(s, q);
+	return V_FORWARD;
+}
+
+/* A name in use: PostgreSQL says so itself, of the statement that the name stands for. */
+static enum verdict client_parse_taken(struct client *cl, struct stmt_name *n, const struct msg *m, uint32_t *arg)
+{
+	struct conn *s = cl->c.peer;
+
+	if (!s->ops->serves->has(s, n->stmt))
+		s->ops->serves->put(s, n->stmt);
+	s->ops->serves->expect(s, (struct request){.kind = REQ_PARSE, .name = stmt_name_ref(n)});
+	return client_rename(s, m, 0, n->stmt->name, arg);
+}
+
+static enum verdict client_parse_new(struct client *cl, const struct msg *m, uint32_t *arg)
+{
+	struct conn *s = cl->c.peer;
+	size_t at = strlen(m->payload) + 1;
+	const char *body = m->payload + at;
+	bool shared = !sqlscan_has_now(body, strlen(body), true, client_standard_strings(cl));
+	struct stmt *st =
+		stmt_get(cl->c.pooler->registry.stmts, s->ops->serves->settings(s), body, m->len - at, shared);
+	struct stmt_name *n = st ? stmt_map_add(&cl->names, m->payload, st) : NULL;
+	struct request q = {.kind = REQ_PARSE, .made = true};
+
+	if (!n) {
+		stmt_unref(&st);
+		return client_out_of_memory(cl);
+	}
+	q.name = stmt_name_ref(n);
+	if (s->ops->serves->has(s, st)) {
+		if (s->ops->serves->may_answer(s)) {
+			stmt_unref(&st);
+			q.action = ACT_ANSWER;
+			s->ops->serves->expect(s, q);
+			return V_DROP;
+		}
+		s->ops->serves->take(s, st);
+	}
+	s->ops->serves->make_room(s);
+	cl->db->stats.now.server_parses++;
+	q.stmt = st;
+	s->ops->serves->expect(s, q);
+	return client_rename(s, m, 0, st->name, arg);
+}
+
+enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t *arg)
+{
+	struct conn *s = cl->c.peer;
+	struct stmt_name *n;
+	size_t at;
+
+	if (m->have < m->len && (m->payload[0] || m->len <= UNNAMED_KEPT)) {
+		*arg = m->len;
+		return V_MORE;
+	}
+	if (!m->payload[0]) {
+		cl->db->stats.now.client_parses++;
+		cl->db->stats.now.server_parses++;
+		return client_parse_unnamed(cl, m);
+	}
+	if (s->ops->serves->must_wait(s, false))
+		return V_STOP;
+	cl->db->stats.now.client_parses++;
+	at = strlen(m->payload) + 1;
+	if (!body_is_sound(m->payload + at, m->len - at))
+		return client_to_nothing(cl, (struct request){.kind = REQ_PARSE}, m, 0, arg);
+	n = stmt_map_find(cl->names, m->payload);
+	return n ? client_parse_taken(cl, n, m, arg) : client_parse_new(cl, m, arg);
+}
+
+/* ---- Bind, Describe, Close ------------------------------------------------------------- */
+
+/* A message about the statement whose name begins at payload byte `at`. */
+static enum verdict client_about(struct client *cl, enum request_kind kind, const struct msg *m, size_t at,
+	uint32_t *arg)
+{
+	struct conn *s = cl->c.peer;
+	struct request q = {.kind = (uint8_t)kind};
+	struct stmt_name *n;
+
+	if (s->ops->serves->must_wait(s, !m->payload[at]))
+		return V_STOP;
+	if (!m->payload[at]) {
+		s->ops->serves->put_unnamed(s);
+		s->ops->serves->expect(s, q);
+		return V_FORWARD;
+	}
+	n = stmt_map_find(cl->names, m->payload + at);
+	if (!n)
+		return client_to_nothing(cl, q, m, at, arg);
+	if (!s->ops->serves->has(s, n->stmt))
+		s->ops->serves->put(s, n->stmt);
+	n->stmt->uses++;
+	q.name = stmt_name_ref(n);
+	s->ops->serves->expect(s, q);
+	return client_rename(s, m, at, n->stmt->name, arg);
+}
+
+enum verdict client_stmt_bind(struct client *cl, const struct msg *m, uint32_t *arg)
+{
+	enum verdict v = client_about(cl, REQ_BIND, m, strlen(m->payload) + 1, arg);
+
+	if (v != V_STOP)
+		cl->db->stats.now.binds++;
+	return v;
+}
+
+enum verdict client_stmt_describe(struct client *cl, const struct msg *m, uint32_t *arg)
+{
+	return client_about(cl, REQ_DESCRIBE, m, 1, arg);
+}
+
+void client_stmt_forget(struct client *cl, const char *name)
+{
+	struct stmt_name *n = stmt_map_find(cl->names, name);
+
+	if (!*name)
+		stmt_unref(&cl->c.unnamed);
+	else if (n)
+		stmt_map_remove(n);
+}
+
+/* A shared statement stays on its servers: only the client's name for it goes. */
+enum verdict client_stmt_close(struct client *cl, const struct msg *m, uint32_t *arg)
+{
+	struct conn *s = cl->c.peer;
+	const char *name = m->payload + 1;
+	struct request q = {.kind = REQ_CLOSE};
+	struct stmt_name *n;
+
+	if (!*name) {
+		q.unnamed = true;
+		q.stmt = cl->c.unnamed;
+		cl->c.unnamed = NULL;
+		s->ops->serves->expect(s, q);
+		return V_FORWARD;
+	}
+	if (m->len != strlen(name) + 2)
+		return client_to_nothing(cl, q, m, 1, arg);
+	if (s->ops->serves->must_wait(s, false))
+		return V_STOP;
+	n = stmt_map_find(cl->names, name);
+	q.action = ACT_ANSWER;
+	if (n) {
+		q.name = stmt_name_ref(n);
+		stmt_map_remove(n);
+	}
+	s->ops->serves->expect(s, q);
+	return V_DROP;
+}

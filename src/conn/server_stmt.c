@@ -1,0 +1,245 @@
+/*
+ * server_stmt.c: what a server has of the prepared statements of its clients,
+ * and how it comes to have what it lacks: a Parse in front of the request that
+ * needs it, in the same write. What is noted when a message is sent is undone
+ * when the server fails or skips it (PostgreSQL manual, 55.2.3).
+ */
+#include <string.h>
+
+#include "conn/link.h"
+#include "conn/relay.h"
+#include "conn/server_priv.h"
+#include "pool/stmt.h"
+#include "pool/vars.h"
+#include "proto/msgw.h"
+#include "proto/wire.h"
+
+struct vars *server_stmt_settings(struct conn *c)
+{
+	struct server *s = conn_server(c);
+
+	if (s->settings_of != s->vars) {
+		vars_unref(&s->settings_of);
+		vars_unref(&s->settings);
+		s->settings_of = vars_ref(s->vars);
+		s->settings = vars_ref(s->vars);
+		vars_put(&s->settings, "application_name", NULL);
+	}
+	return s->settings;
+}
+
+bool server_stmt_has(struct conn *c, struct stmt *st)
+{
+	return stmt_cache_use(&conn_server(c)->prepared, st);
+}
+
+static void server_parse(struct server *s, const char *name, const struct stmt *st)
+{
+	struct buf *out = relay_out(&s->c);
+
+	msgw_head(out, MSG_PARSE, (uint32_t)(strlen(name) + 1 + st->len));
+	msgw_cstr(out, name);
+	buf_append(out, st->body, st->len);
+	s->slot.pool->db->stats.now.server_parses++;
+}
+
+void server_stmt_take(struct conn *c, struct stmt *st)
+{
+	msgw_close(relay_out(c), 'S', st->name);
+	server_push(conn_server(c), (struct request){.kind = REQ_CLOSE, .action = ACT_FRONT, .stmt = stmt_ref(st)});
+}
+
+/* Not behind other requests: one of them may be a COPY, in which a Close ends the session. */
+void server_stmt_make_room(struct conn *c)
+{
+	struct server *s = conn_server(c);
+	size_t limit = (size_t)server_settings(s)->max_prepared_statements;
+	struct stmt *st;
+
+	if (!ring_is_idle(&s->ring))
+		return;
+	while ((st = stmt_cache_oldest(&s->prepared, limit - 1)))
+		server_stmt_take(c, st);
+}
+
+void server_stmt_put(struct conn *c, struct stmt *st)
+{
+	struct server *s = conn_server(c);
+
+	server_stmt_make_room(c);
+	server_parse(s, st->name, st);
+	server_push(s, (struct request){.kind = REQ_PARSE, .action = ACT_FRONT, .stmt = stmt_ref(st)});
+}
+
+/* st: with UNNAMED_KNOWN. */
+static void server_unnamed(struct server *s, enum server_unnamed what, struct stmt *st)
+{
+	struct stmt *before = s->c.unnamed;
+
+	s->unnamed = (uint8_t)what;
+	if (s->c.peer)
+		s->c.peer->unnamed_batch = s->c.peer->batch;
+	s->c.unnamed = st ? stmt_ref(st) : NULL;
+	stmt_unref(&before);
+}
+
+void server_stmt_put_unnamed(struct conn *c)
+{
+	struct server *s = conn_server(c);
+	struct stmt *st = c->peer->unnamed;
+
+	if (s->unnamed == UNNAMED_CLIENTS || (st ? c->unnamed == st : s->unnamed == UNNAMED_NONE))
+		return;
+	if (st) {
+		server_parse(s, "", st);
+		server_push(s, (struct request){.kind = REQ_PARSE, .action = ACT_FRONT});
+		server_unnamed(s, UNNAMED_KNOWN, st);
+	} else {
+		msgw_close(relay_out(c), 'S', "");
+		server_push(s, (struct request){.kind = REQ_CLOSE, .action = ACT_FRONT});
+		server_unnamed(s, UNNAMED_NONE, NULL);
+	}
+}
+
+/* What the server would say is certain: nothing that is outstanding can leave an aborted transaction behind. */
+bool server_stmt_may_answer(const struct conn *c)
+{
+	const struct server *s = (const struct server *)(const void *)c;
+
+	return (s->status == 'I' || s->status == 'T') && !s->ring.readies;
+}
+
+/* Did a batch that is not answered yet change it? An error may undo that; within the batch that is sent it skips all. */
+static bool server_is_uncertain(const struct server *s, uint32_t changed)
+{
+	uint32_t batch = s->c.peer->batch;
+
+	return changed != batch && batch - changed <= s->ring.syncs;
+}
+
+static bool server_keeps_waiting(const struct server *s)
+{
+	const struct conn *cl = s->c.peer;
+
+	return s->ring.altering || server_is_uncertain(s, cl->names_batch) || server_is_uncertain(s, cl->unnamed_batch);
+}
+
+bool server_stmt_must_wait(struct conn *c, bool unnamed)
+{
+	struct server *s = conn_server(c);
+	struct conn *cl = c->peer;
+	bool altering = s->ring.altering && !unnamed;
+
+	if (!altering && !server_is_uncertain(s, unnamed ? cl->unnamed_batch : cl->names_batch))
+		return false;
+	if (altering && s->ring.open)
+		msgw_empty(relay_out(c), MSG_FLUSH);
+	cl->holds = true;
+	return true;
+}
+
+void server_stmt_go_on(struct server *s)
+{
+	struct conn *cl = s->c.peer;
+
+	if (!cl || !cl->holds || server_keeps_waiting(s))
+		return;
+	cl->holds = false;
+	relay_resume(cl);
+}
+
+void server_stmt_sent(struct server *s, const struct request *q)
+{
+	struct conn *cl = s->c.peer;
+
+	if (cl && !q->unnamed && (q->stmt || q->kind == REQ_CLOSE || q->made))
+		cl->names_batch = cl->batch;
+	if (q->kind == REQ_QUERY) {
+		if (s->unnamed != UNNAMED_NONE)
+			server_unnamed(s, UNNAMED_NONE, NULL);
+	} else if (q->unnamed) {
+		if (q->kind == REQ_CLOSE)
+			server_unnamed(s, UNNAMED_NONE, NULL);
+		else if (cl && cl->unnamed)
+			server_unnamed(s, UNNAMED_KNOWN, cl->unnamed);
+		else
+			server_unnamed(s, UNNAMED_CLIENTS, NULL);
+	} else if (q->stmt) {
+		if (q->kind == REQ_PARSE)
+			stmt_cache_add(&s->prepared, q->stmt);
+		else
+			stmt_cache_remove(&s->prepared, q->stmt);
+	}
+}
+
+void server_stmt_parted(struct server *s)
+{
+	if (s->unnamed == UNNAMED_CLIENTS)
+		s->unnamed = UNNAMED_OTHER;
+}
+
+void server_stmt_answer(struct server *s)
+{
+	struct request *q;
+
+	while ((q = ring_front(&s->ring)) && q->action == ACT_ANSWER) {
+		if (s->c.peer)
+			msgw_empty(relay_out(s->c.peer),
+				q->kind == REQ_PARSE ? MSG_PARSE_COMPLETE : MSG_CLOSE_COMPLETE);
+		ring_pop(&s->ring);
+	}
+}
+
+/* The client's unnamed statement is what it was before a message that the server skipped. */
+static void server_undo_unnamed(struct server *s, const struct request *q, bool failed)
+{
+	struct conn *cl = s->c.peer;
+
+	server_unnamed(s, failed ? UNNAMED_NONE : UNNAMED_OTHER, NULL);
+	if (!cl)
+		return;
+	stmt_unref(&cl->unnamed);
+	cl->unnamed = !failed && q->stmt ? stmt_ref(q->stmt) : NULL;
+}
+
+void server_stmt_undo(const struct request *q, bool failed, void *arg)
+{
+	struct server *s = arg;
+
+	if (q->unnamed) {
+		server_undo_unnamed(s, q, failed);
+	} else if (q->kind == REQ_PARSE) {
+		if (q->made)
+			stmt_map_fail(q->name);
+		if (q->stmt)
+			stmt_cache_remove(&s->prepared, q->stmt);
+		else if (q->action == ACT_FRONT)
+			server_unnamed(s, UNNAMED_OTHER, NULL);
+	} else if (q->kind == REQ_CLOSE) {
+		if (q->name)
+			stmt_map_restore(q->name);
+		if (q->stmt && !stmt_cache_use(&s->prepared, q->stmt))
+			stmt_cache_add(&s->prepared, q->stmt);
+		else if (!q->stmt && q->action == ACT_FRONT)
+			server_unnamed(s, UNNAMED_OTHER, NULL);
+	}
+}
+
+void server_note_tag(struct server *s, const char *tag)
+{
+	if (!strcmp(tag, "DISCARD ALL") || !strcmp(tag, "DEALLOCATE ALL"))
+		stmt_cache_clear(&s->prepared);
+}
+
+const char *server_stmt_name(const struct server *s, const struct stmt_name *n)
+{
+	return n->stmt ? n->stmt->name : s->c.pooler->refused_name;
+}
+
+void server_stmt_free(struct server *s)
+{
+	stmt_cache_clear(&s->prepared);
+	stmt_unref(&s->c.unnamed);
+	vars_unref(&s->settings_of);
+	vars_unref(&s->settings);
+}

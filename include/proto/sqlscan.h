@@ -17,7 +17,7 @@
 /* Classes, from tbl/statements.h: STMT_BEGIN, STMT_COMMIT, ..., STMT_OTHER. */
 enum stmt_class {
 	STMT_OTHER,
-#define STATEMENT(name, words, ends_transaction, sets) STMT_##name,
+#define STATEMENT(name, words, ends_transaction, sets, change) STMT_##name,
 #define SPELLING(name, words)
 #include "tbl/statements.h"
 #undef SPELLING
@@ -146,5 +146,35 @@ struct sql_name {
 
 /* Of a statement that sqlscan_next() gave, at UNKNOWN too. *n counts for PREPARE, EXECUTE, DEALLOCATE only. */
 enum sql_prepared sqlscan_prepared(const struct sql_stmt *st, struct sql_name *n);
+
+/* What a statement changes in its session beyond its transaction, or may change if it is committed. */
+enum sql_change {
+	SQL_CHANGE_NONE,	 /* never told */
+	SQL_CHANGE_PARAM,	 /* SET (not LOCAL), RESET, set_config() (true too), UPDATE of pg_settings */
+	SQL_CHANGE_RESET_ALL,	 /* RESET ALL */
+	SQL_CHANGE_DISCARD_ALL,	 /* DISCARD ALL */
+	SQL_CHANGE_DISCARD_TEMP, /* DISCARD TEMP */
+	SQL_CHANGE_LISTEN,	 /* LISTEN */
+	SQL_CHANGE_UNLISTEN_ALL, /* UNLISTEN * */
+	SQL_CHANGE_TEMP,	 /* CREATE TEMP ..., SELECT INTO TEMP, CREATE ... pg_temp.x */
+	SQL_CHANGE_HOLD,	 /* DECLARE ... WITH HOLD */
+	SQL_CHANGE_CLOSE_ALL,	 /* CLOSE ALL */
+	SQL_CHANGE_LOCK,	 /* pg_[try_]advisory_lock[_shared]() */
+	SQL_CHANGE_UNLOCK_ALL,	 /* pg_advisory_unlock_all() */
+	SQL_CHANGE_LOAD,	 /* LOAD */
+	SQL_CHANGE_HIDDEN,	 /* runs what is not in the text: DO, CALL, EXECUTE, FETCH, MOVE */
+	SQL_CHANGE_UNKNOWN	 /* cannot be told: memory ends, a vertical tab, a function's name with escapes */
+};
+
+enum { SQL_PARAM = 128 };
+
+/* param: in lower case, for SQL_CHANGE_PARAM; "": it cannot be read, or is longer than SQL_PARAM - 1. Else "". */
+typedef void sql_change_fn(void *arg, enum sql_change what, const char *param);
+
+/* Tells all changes of a statement that sqlscan_next() gave (at UNKNOWN too), in their order in the text. */
+void sqlscan_changes(const struct sql_stmt *st, sql_change_fn *fn, void *arg);
+
+/* A cheap look: false if no statement of the text would be told of. A plain text costs a few memchr(). */
+bool sqlscan_may_change(const char *text, size_t n, bool whole);
 
 #endif

@@ -269,7 +269,7 @@ struct spelling {
 };
 
 static const struct spelling spellings[] = {
-#define STATEMENT(name, words, ends_transaction, sets) {STMT_##name, words},
+#define STATEMENT(name, words, ends_transaction, sets, change) {STMT_##name, words},
 #define SPELLING(name, words) {STMT_##name, words},
 #include "tbl/statements.h"
 #undef SPELLING
@@ -277,7 +277,7 @@ static const struct spelling spellings[] = {
 };
 
 static const bool ends_transaction[STMT_CLASSES] = {
-#define STATEMENT(name, words, ends, sets) [STMT_##name] = (ends),
+#define STATEMENT(name, words, ends, sets, change) [STMT_##name] = (ends),
 #define SPELLING(name, words)
 #include "tbl/statements.h"
 #undef SPELLING
@@ -285,7 +285,7 @@ static const bool ends_transaction[STMT_CLASSES] = {
 };
 
 static const bool class_sets[STMT_CLASSES] = {
-#define STATEMENT(name, words, ends, sets) [STMT_##name] = (sets),
+#define STATEMENT(name, words, ends, sets, change) [STMT_##name] = (sets),
 #define SPELLING(name, words)
 #include "tbl/statements.h"
 #undef SPELLING

@@ -12,7 +12,7 @@
 static bool ends_transaction(enum stmt_class class)
 {
 	static const bool ends[STMT_CLASSES] = {
-#define STATEMENT(name, words, ends, sets) [STMT_##name] = (ends),
+#define STATEMENT(name, words, ends, sets, change) [STMT_##name] = (ends),
 #define SPELLING(name, words)
 #include "tbl/statements.h"
 #undef SPELLING

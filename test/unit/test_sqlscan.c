@@ -18,7 +18,7 @@
 
 static const char *const class_names[STMT_CLASSES] = {
 	[STMT_OTHER] = "OTHER",
-#define STATEMENT(name, words, ends_transaction, sets) [STMT_##name] = #name,
+#define STATEMENT(name, words, ends_transaction, sets, change) [STMT_##name] = #name,
 #define SPELLING(name, words)
 #include "tbl/statements.h"
 #undef SPELLING
@@ -214,7 +214,7 @@ static void check_spelling(enum stmt_class class, const char *words)
 static void test_spellings(void **state)
 {
 	(void)state;
-#define STATEMENT(name, words, ends_transaction, sets) check_spelling(STMT_##name, words);
+#define STATEMENT(name, words, ends_transaction, sets, change) check_spelling(STMT_##name, words);
 #define SPELLING(name, words) check_spelling(STMT_##name, words);
 #include "tbl/statements.h"
 #undef SPELLING
@@ -555,7 +555,7 @@ static void test_deep(void **state)
 static void test_harmless(void **state)
 {
 	static const char *const ends[] = {
-#define STATEMENT(name, words, ends_transaction, sets) (ends_transaction) ? (words) : NULL,
+#define STATEMENT(name, words, ends_transaction, sets, change) (ends_transaction) ? (words) : NULL,
 #define SPELLING(name, words) words,
 #include "tbl/statements.h"
 #undef STATEMENT
@@ -1115,6 +1115,192 @@ static void test_prepared_texts(void **state)
 	}
 }
 
+/* ---- changes of the session ---- */
+
+static const struct {
+	const char *text, *want;
+} changes[] = {
+	{"SELECT 1", ""},
+	{"SET x = 1", "param:x "},
+	{"set SESSION DateStyle to 'ISO'", "param:datestyle "},
+	{"SET App.Tenant_Id = '1'", "param:app.tenant_id "},
+	{"SET \"App\" . \"X\"\"\" = 1", "param:app.x\" "},
+	{"SET SESSION session.x = 1", "param:session.x "},
+	{"SET session.x = 1", "param:session.x "},
+	{"SET local.x = 1", "param:local.x "},
+	{"SET a.b.c TO DEFAULT", "param:a.b.c "},
+	{"SET U&\"x\" = 1", "param: "},
+	{"SET", "param: "},
+	{"SET x.", "param: "},
+	{"SET " X62 X62 "." X62 " = 1", "param:" X62 "x." X62 " "},
+	{"SET " X62 "." X62 "." X62 " = 1", "param: "},
+	{"SET LOCAL x = 1", ""},
+	{"SET LOCAL temp.x = 1", ""},
+	{"SET TRANSACTION READ ONLY", ""},
+	{"SET CONSTRAINTS ALL DEFERRED", ""},
+	{"SET TIME ZONE 'UTC'", "param:timezone "},
+	{"SET SESSION TIME ZONE LOCAL", "param:timezone "},
+	{"SET time.x = 1", "param:time.x "},
+	{"SET timezone = 'UTC'", "param:timezone "},
+	{"SET NAMES 'UTF8'", "param:client_encoding "},
+	{"SET NAMES", "param:client_encoding "},
+	{"SET SCHEMA 'x'", "param:search_path "},
+	{"SET XML OPTION DOCUMENT", "param:xmloption "},
+	{"SET ROLE x", "param:role "},
+	{"SET SESSION ROLE none", "param:role "},
+	{"SET role = x", "param:role "},
+	{"SET SESSION AUTHORIZATION x", "param:session_authorization "},
+	{"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "param:default_transaction_read_only "},
+	{"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE, NOT DEFERRABLE",
+		"param:default_transaction_isolation param:default_transaction_read_only "
+		"param:default_transaction_deferrable "},
+	{"RESET x", "param:x "},
+	{"RESET App.x", "param:app.x "},
+	{"RESET ROLE", "param:role "},
+	{"RESET TIME ZONE", "param:timezone "},
+	{"RESET SESSION AUTHORIZATION", "param:session_authorization "},
+	{"RESET TRANSACTION ISOLATION LEVEL", ""},
+	{"RESET ALL", "reset_all "},
+	{"RESET all.x", "param:all.x "},
+	{"RESET", "param: "},
+	{"DISCARD ALL", "discard_all "},
+	{"DISCARD TEMP", "discard_temp "},
+	{"DISCARD TEMPORARY", "discard_temp "},
+	{"DISCARD PLANS", ""},
+	{"LISTEN x", "listen "},
+	{"UNLISTEN *", "unlisten_all "},
+	{"UNLISTEN x", ""},
+	{"UNLISTEN \"*\"", ""},
+	{"LOAD 'x'", "load "},
+	{"CLOSE ALL", "close_all "},
+	{"CLOSE x", ""},
+	{"CREATE TEMP TABLE x (a int)", "temp "},
+	{"create local temporary table x (a int)", "temp "},
+	{"CREATE OR REPLACE TEMP VIEW v AS SELECT 1", "temp "},
+	{"CREATE TEMP SEQUENCE s", "temp "},
+	{"CREATE TEMP TABLE x AS EXECUTE p", "temp "},
+	{"CREATE TABLE temp (a int)", ""},
+	{"CREATE TABLE x (temp int)", ""},
+	{"CREATE TABLE pg_temp.x (a int)", "temp "},
+	{"CREATE FUNCTION pg_temp.f() RETURNS int AS 'x'", "temp "},
+	{"SELECT * FROM pg_temp.x", ""},
+	{"SELECT 1 INTO TEMP x", "temp "},
+	{"SELECT 1 INTO TEMPORARY TABLE x", "temp "},
+	{"SELECT 1 INTO LOCAL TEMP x", "temp "},
+	{"WITH a AS (SELECT 1) SELECT * INTO TEMP x FROM a", "temp "},
+	{"SELECT 1 INTO pg_temp.x", "temp "},
+	{"SELECT 1 INTO x", ""},
+	{"SELECT temp FROM x", ""},
+	{"INSERT INTO temp VALUES (1)", ""},
+	{"MERGE INTO temp USING x ON true WHEN MATCHED THEN DELETE", ""},
+	{"SELECT 'INTO TEMP'", ""},
+	{"EXPLAIN ANALYZE CREATE TEMP TABLE x AS SELECT 1", "temp "},
+	{"DECLARE c CURSOR WITH HOLD FOR SELECT 1", "hold "},
+	{"DECLARE c CURSOR WITHOUT HOLD FOR SELECT 1", ""},
+	{"DECLARE c CURSOR FOR WITH hold AS (SELECT 1) SELECT 1", ""},
+	{"DECLARE c CURSOR FOR SELECT 1", ""},
+	{"SELECT pg_advisory_lock(1)", "lock "},
+	{"SELECT pg_catalog.pg_try_advisory_lock (1, 2)", "lock "},
+	{"SELECT PG_ADVISORY_LOCK_SHARED(1)", "lock "},
+	{"SELECT \"pg_try_advisory_lock_shared\"(1)", "lock "},
+	{"SELECT \"PG_advisory_lock\"(1)", ""},
+	{"SELECT pg_advisory_xact_lock(1)", ""},
+	{"SELECT pg_advisory_unlock(1)", ""},
+	{"SELECT pg_advisory_unlock_all()", "unlock_all "},
+	{"SELECT pg_advisory_lock FROM t", ""},
+	{"SELECT 'pg_advisory_lock(1)'", ""},
+	{"SELECT pg_advisory_lock(1), pg_advisory_lock(2)", "lock lock "},
+	{"SELECT set_config('x', '1', false)", "param:x "},
+	{"SELECT pg_catalog.set_config ( 'App.X' , $1, true)", "param:app.x "},
+	{"SELECT set_config('a', set_config('b', '1', false), false)", "param:a param:b "},
+	{"SELECT set_config('a', '1', false), set_config($1, '1', false)", "param:a param: "},
+	{"SELECT set_config('a' || 'b', '1', false)", "param: "},
+	{"SELECT set_config(set_config('a', '1', false), '1', false)", "param: param:a "},
+	{"SELECT set_config(E'a', '1', false)", "param: "},
+	{"SELECT set_config('a''b', '1', false)", "param: "},
+	{"SELECT set_config('', '1', false)", "param: "},
+	{"SELECT set_config(setting_name => 'x')", "param: "},
+	{"SELECT set_config()", "param: "},
+	{"SELECT U&\"set\\005fconfig\"('x')", "unknown "},
+	{"SELECT U&\"x\"", ""},
+	{"SELECT set_config", ""},
+	{"UPDATE pg_settings SET setting = 1 WHERE name = 'x'", "param: "},
+	{"UPDATE pg_catalog.pg_settings SET setting = 1", "param: "},
+	{"SELECT * FROM pg_settings", ""},
+	{"DO $$x$$", "hidden "},
+	{"CALL p()", "hidden "},
+	{"EXECUTE p", "hidden "},
+	{"EXPLAIN ANALYZE EXECUTE p", "hidden "},
+	{"CREATE TABLE x AS EXECUTE p", "hidden "},
+	{"FETCH c", "hidden "},
+	{"EXPLAIN SELECT 1", ""},
+	{"LISTEN\v x", "unknown "},
+	{"SELECT 1; SET x = 1; LISTEN y", "param:x listen "},
+};
+
+static void note_change(void *arg, enum sql_change what, const char *param)
+{
+	static const char *const names[] = {
+		[SQL_CHANGE_PARAM] = "param",
+		[SQL_CHANGE_RESET_ALL] = "reset_all",
+		[SQL_CHANGE_DISCARD_ALL] = "discard_all",
+		[SQL_CHANGE_DISCARD_TEMP] = "discard_temp",
+		[SQL_CHANGE_LISTEN] = "listen",
+		[SQL_CHANGE_UNLISTEN_ALL] = "unlisten_all",
+		[SQL_CHANGE_TEMP] = "temp",
+		[SQL_CHANGE_HOLD] = "hold",
+		[SQL_CHANGE_CLOSE_ALL] = "close_all",
+		[SQL_CHANGE_LOCK] = "lock",
+		[SQL_CHANGE_UNLOCK_ALL] = "unlock_all",
+		[SQL_CHANGE_LOAD] = "load",
+		[SQL_CHANGE_HIDDEN] = "hidden",
+		[SQL_CHANGE_UNKNOWN] = "unknown",
+	};
+	char *out = arg;
+	size_t len = strlen(out);
+
+	snprintf(out + len, 400 - len, "%s%s%s ", names[what], what == SQL_CHANGE_PARAM ? ":" : "", param);
+}
+
+static void test_changes(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		size_t n = strlen(changes[i].text);
+		char *copy = exact(changes[i].text, n), got[400] = "";
+		struct sqlscan s = sqlscan_init(copy, n, true, true);
+		struct sql_stmt st;
+
+		while (sqlscan_next(&s, &st) == SQLSCAN_STATEMENT)
+			sqlscan_changes(&st, note_change, got);
+		if (strcmp(got, changes[i].want) != 0)
+			fail_msg("%s: %s", changes[i].text, got);
+		if (got[0] != '\0')
+			assert_true(sqlscan_may_change(copy, n, true));
+		assert_true(sqlscan_may_change(copy, n, false));
+		free(copy);
+	}
+	assert_false(sqlscan_may_change("select a_b from pages where x = 'now'", 37, true));
+}
+
+/* What memory cuts off may change anything. */
+static void test_changes_cut(void **state)
+{
+	static const char *const parts[] = {
+		"SELECT pg_advisory_lo", "SELECT 1", "SET x", "SELECT set_config('x'", "CREATE "};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		struct sqlscan s = sqlscan_init(parts[i], strlen(parts[i]), false, true);
+		char got[400] = "";
+		struct sql_stmt st;
+
+		assert_int_equal(sqlscan_next(&s, &st), SQLSCAN_UNKNOWN);
+		sqlscan_changes(&st, note_change, got);
+		assert_non_null(strstr(got, "unknown"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1133,6 +1319,8 @@ int main(void)
 		cmocka_unit_test(test_has_now),
 		cmocka_unit_test(test_prepared),
 		cmocka_unit_test(test_prepared_texts),
+		cmocka_unit_test(test_changes),
+		cmocka_unit_test(test_changes_cut),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

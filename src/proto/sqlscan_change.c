@@ -290,12 +290,15 @@ void sqlscan_changes(const struct sql_stmt *st, sql_change_fn *fn, void *arg)
 
 	if (what == SQL_CHANGE_PARAM) {
 		read_words(st, &to);
+		/* Others may follow. */
+		if (!st->whole)
+			tell(&to, SQL_CHANGE_UNKNOWN);
 		return;
 	}
 	if (what != SQL_CHANGE_NONE)
 		tell(&to, what);
-	if (st->class == STMT_DECLARE || !st->whole || memchr(st->text, '\v', st->len) != NULL ||
-		sqlscan_look(st->text, st->text + st->len) != 0)
+	if (st->class == STMT_DECLARE || !st->whole || sqlscan_look(st->text, st->text + st->len) != 0 ||
+		(memchr(st->text, '\v', st->len) != NULL && !sqlscan_is_plain(st->text, st->len)))
 		look_inside(st, &to);
 }
 

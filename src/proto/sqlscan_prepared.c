@@ -9,6 +9,16 @@
 
 #include "sqlscan_priv.h"
 
+/* Where to cut so that no character of UTF-8 is, as the server does; most, if it is none of UTF-8. */
+static size_t cut_place(const char *s, size_t most)
+{
+	size_t place = most;
+
+	while (place > 0 && most - place < 3 && ((unsigned char)s[place] & 0xc0) == 0x80)
+		place--;
+	return (unsigned char)s[place] >= 0xc0 ? place : most;
+}
+
 bool sqlscan_fold(const struct token *t, char *out, size_t size)
 {
 	const char *p = t->text, *end = p + t->len;
@@ -22,12 +32,8 @@ bool sqlscan_fold(const struct token *t, char *out, size_t size)
 		out[len++] = quoted ? *p : sql_lower(*p);
 		p += quoted && *p == '"'; /* doubled */
 	}
-	if (len == size) {
-		/* Cut where a character begins: the server does so too. */
-		len--;
-		while (len > 0 && ((unsigned char)out[len] & 0xc0) == 0x80)
-			len--;
-	}
+	if (len == size)
+		len = cut_place(out, size - 1);
 	out[len] = '\0';
 	return true;
 }

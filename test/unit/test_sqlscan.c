@@ -993,6 +993,8 @@ static const struct {
 	{"PREPARE " X62 "a AS SELECT 1", SQL_PREPARED_PREPARE, X62 "a", X62 "a"},
 	{"PREPARE " X62 "\303\244 AS SELECT 1", SQL_PREPARED_PREPARE, X62 "\303\244", X62},
 	{"PREPARE x" X62 "\303\244 AS SELECT 1", SQL_PREPARED_PREPARE, "x" X62 "\303\244", "x" X62},
+	{"PREPARE " X62 "\203\203 AS SELECT 1", SQL_PREPARED_PREPARE, X62 "\203\203", X62 "\203"},
+	{"PREPARE x" X62 "\360\237\230\200 AS SELECT 1", SQL_PREPARED_PREPARE, "x" X62 "\360\237\230\200", "x" X62},
 	{"PREPARE \"" X62 "\"\"b\" AS SELECT 1", SQL_PREPARED_PREPARE, "\"" X62 "\"\"b\"", X62 "\""},
 	{"PREPARE \"\" AS SELECT 1", SQL_PREPARED_UNKNOWN, NULL, NULL},
 	{"PREPARE \"p", SQL_PREPARED_UNKNOWN, NULL, NULL},
@@ -1235,6 +1237,8 @@ static const struct {
 	{"FETCH c", "hidden "},
 	{"EXPLAIN SELECT 1", ""},
 	{"LISTEN\v x", "unknown "},
+	{"SELECT \v 1", ""},
+	{"SHOW '\v'", ""},
 	{"SELECT 1; SET x = 1; LISTEN y", "param:x listen "},
 };
 
@@ -1287,7 +1291,7 @@ static void test_changes(void **state)
 static void test_changes_cut(void **state)
 {
 	static const char *const parts[] = {
-		"SELECT pg_advisory_lo", "SELECT 1", "SET x", "SELECT set_config('x'", "CREATE "};
+		"SELECT pg_advisory_lo", "SELECT 1", "SET x", "SET x = 1", "SELECT set_config('x'", "CREATE "};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {

@@ -46,8 +46,8 @@ struct stmt {
 	struct stmt_table *table;
 	struct hnode node; /* in the table, if shared */
 	TAILQ_ENTRY(stmt) all;
-	char body
-		[]; /* what follows the name in a Parse: the text with its NUL, int16 count, that many int32 type oids */
+	/* What follows the name in a Parse: the text with its NUL, int16 count, that many int32 type oids. */
+	char body[];
 };
 
 struct stmt_table *stmt_table_new(void);
@@ -56,8 +56,8 @@ size_t stmt_table_count(const struct stmt_table *t);
 
 /*
  * A reference to the statement with this body, of which a copy is made. shared: the one that has the same bytes and
- * the same settings (the same set: sets are interned), if there is one that was asked for as shared; else a new one. Its
- * settings get a reference of their own. NULL: memory is out.
+ * the same settings (the same set: sets are interned), if there is one that was asked for as shared; else a new one.
+ * Its settings get a reference of their own. NULL: memory is out.
  */
 struct stmt *stmt_get(struct stmt_table *t, struct vars *settings, const void *body, size_t len, bool shared)
 	__attribute__((warn_unused_result));
@@ -110,8 +110,8 @@ void stmt_map_remove(struct stmt_name *n);
 /* The Parse did not happen: n is out, if it is in, and does not come back. */
 void stmt_map_fail(struct stmt_name *n);
 /*
- * The Close did not happen: n is in again, in place of what has the name now (which a request behind that Close must have
- * added). Nothing if it is in, or gone for good by stmt_map_fail(), stmt_map_clear() or stmt_map_free().
+ * The Close did not happen: n is in again, in place of what has the name now (which a request behind that Close must
+ * have added). Nothing if it is in, or gone for good by stmt_map_fail(), stmt_map_clear() or stmt_map_free().
  */
 void stmt_map_restore(struct stmt_name *n);
 /* What has been added until now, for a stmt_map_clear() later. 0 for an empty map that was never used. */

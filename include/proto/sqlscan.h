@@ -104,7 +104,7 @@ struct sql_tx sqlscan_tx(const char *text, size_t n, bool whole, bool standard);
 bool sqlscan_is_empty(const char *text, size_t n, bool whole);
 
 /*
- * A cheap look: is the whole text one statement whose first word is SELECT, INSERT, UPDATE, DELETE, WITH or VALUES? Then
+ * A cheap look: is all of it one statement whose first word is SELECT, INSERT, UPDATE, DELETE, WITH or VALUES? Then
  * none that names a prepared statement.
  */
 bool sqlscan_is_plain(const char *text, size_t n);
@@ -123,9 +123,9 @@ bool sqlscan_may_set(const char *text, size_t n, bool whole, bool standard);
 bool sqlscan_has_now(const char *text, size_t n, bool whole, bool standard);
 
 /*
- * Statements of SQL that name a prepared statement: PREPARE, EXECUTE, DEALLOCATE; EXPLAIN and CREATE TABLE ... AS with an
- * EXECUTE in them are SQL_PREPARED_EXECUTE too. UNKNOWN: it is or may be one, but the name cannot be read: it is cut off
- * by the end of memory, has escapes (U&""), or is none.
+ * SQL that names a prepared statement: PREPARE, EXECUTE, DEALLOCATE; EXPLAIN and CREATE TABLE ... AS with an
+ * EXECUTE in them are SQL_PREPARED_EXECUTE too. UNKNOWN: it is or may be one, but its name cannot be read: it is cut
+ * off by the end of memory, has escapes (U&""), or is none.
  */
 enum sql_prepared {
 	SQL_PREPARED_NONE,

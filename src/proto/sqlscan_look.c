@@ -112,7 +112,7 @@ static bool quoted_has_now(const char *p, const char *end, bool backslashes)
 
 	while (p < end) {
 		if (*p == '\\' && backslashes) {
-			/* What stands for a letter may make one of the words; what stands for anything else parts words. */
+			/* What stands for a letter may make one of the words, what stands for all else parts words. */
 			if (has_now_word(from, p) || end - p < 2 || memchr("bfnrt\\'\"", p[1], 8) == NULL)
 				return true;
 			p += 2;

@@ -51,7 +51,7 @@ struct sqlscan sqlscan_of(const struct sql_stmt *st);
  */
 bool sqlscan_fold(const struct token *t, char *out, size_t size);
 
-/* What memchr() finds of words that matter wherever they stand. A bit that is missing is proof, one that is set is not. */
+/* What memchr() finds of words that matter wherever they stand. A bit that is missing is proof, a bit set is not. */
 enum {
 	LOOK_SETS = 1,	/* set_config, pg_settings */
 	LOOK_LOCKS = 2, /* advisory_lock, advisory_unlock */

@@ -66,6 +66,13 @@ extern const uint32_t server_state_next[SS_COUNT]; /* a bit for each state that 
 struct server *server_launch(struct pool *p, bool reserve);
 void server_goto(struct server *s, enum server_state to);
 
+/* Something is sent that this is to be expected for; q's references are the ring's from here on. */
+void server_push(struct server *s, struct request q);
+/* It was not done after all (arg is the server): what the server has, and what its client's names stand for, is as before. */
+ring_undo server_stmt_undo;
+/* A statement has completed: those that drop all prepared statements drop them. */
+void server_note_tag(struct server *s, const char *tag);
+
 static inline struct server *slot_server(struct slot *s)
 {
 	return container_of(s, struct server, slot);

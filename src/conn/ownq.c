@@ -10,7 +10,7 @@
 
 #include "base/mem.h"
 #include "conn/relay.h"
-#include "conn/server_priv.h"
+#include "conn/server.h"
 #include "pool/vars.h"
 #include "proto/msgw.h"
 #include "proto/wire.h"

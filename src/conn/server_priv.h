@@ -31,9 +31,6 @@ struct server *server_make(struct pool *p, bool reserve); /* without a login und
 /* Ends what a client that has gone has left open: a COPY FROM STDIN, a batch without its Sync. */
 void server_end_batch(struct server *s);
 
-/* Something is sent that this is to be expected for; q's references are the ring's from here on. */
-void server_push(struct server *s, struct request q);
-
 /* server_stmt.c */
 struct vars *server_stmt_settings(struct conn *c);
 bool server_stmt_has(struct conn *c, struct stmt *st);
@@ -44,12 +41,10 @@ bool server_stmt_may_answer(const struct conn *c);
 bool server_stmt_must_wait(struct conn *c, bool unnamed);
 void server_stmt_go_on(struct server *s); /* what waited, if it need not wait any longer */
 void server_stmt_make_room(struct conn *c);
-/* A message was sent: what the server has by it. A ring_undo: it has not. Its client goes. */
+/* A message was sent: what the server has by it. */
 void server_stmt_sent(struct server *s, const struct request *q);
-ring_undo server_stmt_undo;
+/* Its client goes. */
 void server_stmt_parted(struct server *s);
-/* A statement has completed: those that drop all prepared statements drop them. */
-void server_note_tag(struct server *s, const char *tag);
 /* The requests in front that the server was not asked are answered. */
 void server_stmt_answer(struct server *s);
 /* What an error calls the statement that the client calls n. */

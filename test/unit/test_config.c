@@ -294,12 +294,12 @@ static const struct fault {
 	{"[databases] x\n", "main:1: text behind the section's ']'\n"},
 	{"[aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\n",
 		"main:1: the name of the section is too long\n"},
-	{"[pgbouncer]\npool_mdoe=session\nlisten_port=\nfoo=1\npool_size=5\nmax_prepared_statements=100\n",
+	{"[pgbouncer]\npool_mdoe=session\nlisten_port=\nfoo=1\npool_size=5\nautodb_idle_timeout=100\n",
 		"main:2: unknown setting \"pool_mdoe\"; the nearest known one is \"pool_mode\"\n"
 		"main:3: listen_port must be a whole number from 1 to 65535\n"
 		"main:4: unknown setting \"foo\"; the nearest known one is \"user\"\n"
 		"main:5: unknown setting \"pool_size\"; the nearest known one is \"default_pool_size\"\n"
-		"main:6: unknown setting \"max_prepared_statements\"; the nearest known one is \"max_user_connections\"\n"},
+		"main:6: unknown setting \"autodb_idle_timeout\"; the nearest known one is \"server_idle_timeout\"\n"},
 	{"[databases]\na = host=h x\n",
 		"main:2: database \"a\": a key without '=' and a value (a value with spaces needs single quotes) "
 		"(at character 8 of its value)\n"},

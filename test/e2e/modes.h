@@ -26,12 +26,17 @@
 	}
 #define in_each_mode(f) e2e_test(f##_session), e2e_test(f##_transaction), e2e_test(f##_statement)
 
-static inline struct bouncer *start(const char *mode, unsigned pool_size)
+static inline struct bouncer *start_and(const char *mode, unsigned pool_size, const char *more)
 {
 	return bouncer_start(&(struct bouncer_options){
 		.settings = e2e_text("pool_mode = %s\nauth_type = trust\n"
-				     "default_pool_size = %u\nmax_client_conn = 1000",
-			mode, pool_size)});
+				     "default_pool_size = %u\nmax_client_conn = 1000\n%s",
+			mode, pool_size, more)});
+}
+
+static inline struct bouncer *start(const char *mode, unsigned pool_size)
+{
+	return start_and(mode, pool_size, "");
 }
 
 static inline PGconn *client(struct bouncer *b)

@@ -68,10 +68,46 @@ static void named_statements_in_session_mode(void **state)
 	is_alive(c);
 }
 
-/* Refused where the next request may run on another server, and nothing is lost by it. */
+/* Two clients of one name for two texts, and of one text under two names, on servers that they take in turn. */
+static void named_statements_are_shared(void **state)
+{
+	struct bouncer *b = start("transaction", 2);
+	PGconn *a = client(b), *c = client(b), *holder = client(b);
+
+	(void)state;
+	assert_int_equal(PQresultStatus(prepare(a, "st", "select $1::int + 1")), PGRES_COMMAND_OK);
+	assert_int_equal(PQresultStatus(prepare(c, "st", "select $1::int + 2")), PGRES_COMMAND_OK);
+	assert_int_equal(PQresultStatus(prepare(c, "same", "select $1::int + 1")), PGRES_COMMAND_OK);
+	db_value(holder, "begin");
+	for (int i = 0; i < 3; i++) {
+		assert_string_equal(execute(a, "st", "1"), "2");
+		assert_string_equal(execute(c, "st", "1"), "3");
+		assert_string_equal(execute(c, "same", "1"), "2");
+	}
+	db_value(holder, "commit");
+	/* The other server has none of them yet. */
+	db_value(a, "begin");
+	for (int i = 0; i < 3; i++) {
+		assert_string_equal(execute(a, "st", "1"), "2");
+		assert_string_equal(execute(c, "st", "1"), "3");
+		assert_string_equal(execute(c, "same", "1"), "2");
+	}
+	db_value(a, "commit");
+	assert_string_equal(PQresultErrorField(prepare(a, "st", "select 5"), PG_DIAG_MESSAGE_PRIMARY),
+		"prepared statement \"st\" already exists");
+	assert_string_equal(PQresultErrorField(db_keep(PQexecPrepared(a, "none", 0, NULL, NULL, NULL, 0)),
+				    PG_DIAG_MESSAGE_PRIMARY),
+		"prepared statement \"none\" does not exist");
+	db_value(a, "deallocate all");
+	assert_string_equal(code_of(db_keep(PQexecPrepared(a, "st", 0, NULL, NULL, NULL, 0))), "26000");
+	assert_string_equal(execute(c, "st", "1"), "3");
+	assert_string_equal(execute(c, "same", "1"), "2");
+}
+
+/* Switched off, they are refused where the next request may run on another server, and nothing is lost by it. */
 static void named_statements_are_refused(const char *mode)
 {
-	PGconn *c = client(start(mode, 2));
+	PGconn *c = client(start_and(mode, 2, "max_prepared_statements = 0"));
 	PGresult *r = prepare(c, "plus", "select $1::int + 1");
 
 	expect_refusal(r, "0A000");
@@ -84,7 +120,7 @@ static void named_statements_are_refused(const char *mode)
 	is_alive(c);
 }
 
-static void named_statements_are_refused_elsewhere(void **state)
+static void named_statements_are_refused_when_off(void **state)
 {
 	(void)state;
 	named_statements_are_refused("transaction");
@@ -109,7 +145,7 @@ static void pipeline_result(PGconn *c, ExecStatusType status)
 /* The server must not run the rest of the batch, and must undo what came before. */
 static void a_refusal_fails_its_batch(void **state)
 {
-	PGconn *c = client(start("transaction", 2));
+	PGconn *c = client(start_and("transaction", 2, "max_prepared_statements = 0"));
 
 	(void)state;
 	db_value(c, "create table refused (n int)");
@@ -325,7 +361,6 @@ static void each_may_have_its_mode(void **state)
 	(void)state;
 	assert_int_equal(PQresultStatus(prepare(c, "name", "select 1")), PGRES_COMMAND_OK);
 	c = db_connect("%s dbname=app user=app_scram", bouncer_dsn(b));
-	expect_refusal(prepare(c, "name", "select 1"), "0A000");
 	db_value(c, "begin; commit");
 	c = db_connect("%s dbname=ses user=app_plain", bouncer_dsn(b));
 	assert_string_equal(db_error(c, "begin"), "0A000");
@@ -600,7 +635,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		e2e_test(named_statements_in_session_mode),
-		e2e_test(named_statements_are_refused_elsewhere),
+		e2e_test(named_statements_are_shared),
+		e2e_test(named_statements_are_refused_when_off),
 		e2e_test(a_refusal_fails_its_batch),
 		e2e_test(session_state_is_kept),
 		e2e_test(the_reset_query_is_what_is_set),

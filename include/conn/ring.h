@@ -49,8 +49,8 @@ struct ring {
 	struct request *v;
 	uint32_t head, n, cap; /* cap is a power of two */
 	uint32_t answers;      /* of them ACT_ANSWER */
-	uint32_t readies;      /* of them ended by ReadyForQuery */
-	uint32_t syncs;	       /* of them SYNC */
+	uint32_t syncs;	       /* of them SYNC ... */
+	uint32_t queries;      /* ... and QUERY, which end with a ReadyForQuery */
 	uint32_t altering;     /* of them that alter */
 	bool skipping;	       /* an error was answered: all is skipped up to a Sync that is yet to be sent */
 	bool open;	       /* something of the extended protocol was sent since the last Sync */

@@ -116,8 +116,7 @@ static bool client_may_commit(const struct client *cl, struct text t)
 	       sqlscan_may_commit(t.p, t.n, t.whole, client_standard_strings(cl));
 }
 
-/* May it change what the names of prepared statements mean, or what literals are read under? */
-static bool client_alters(const struct client *cl, struct text t)
+static bool client_text_alters(const struct client *cl, struct text t)
 {
 	bool standard = client_standard_strings(cl);
 	struct sqlscan scan;
@@ -133,6 +132,17 @@ static bool client_alters(const struct client *cl, struct text t)
 		if (st.class == STMT_DEALLOCATE || st.class == STMT_PREPARE)
 			return true;
 	return r == SQLSCAN_UNKNOWN;
+}
+
+/*
+ * May it change what the names of prepared statements mean, or what literals are read under? Who has no names has none that
+ * would have to wait for the answer.
+ */
+static bool client_alters(const struct client *cl, struct text t)
+{
+	if (!cl->names)
+		return true;
+	return client_text_alters(cl, t);
 }
 
 /* SET x TO DEFAULT is a RESET whose tag is SET. A text that does not begin with SET is not looked at any further. */
@@ -218,15 +228,15 @@ static void client_on_query(struct client *cl, struct conn *s, const struct msg 
 static void client_note_text(struct client *cl, const struct msg *m)
 {
 	struct text t = client_parse_text(m);
-	bool commits = client_may_commit(cl, t), alters = client_alters(cl, t);
+	bool commits = client_may_commit(cl, t);
 
 	cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
 	if (!m->payload[0]) {
 		cl->unnamed_commits = commits;
-		cl->unnamed_alters = alters;
+		cl->unnamed_alters = client_alters(cl, t);
 	} else {
 		cl->named_commits = cl->named_commits || commits;
-		cl->named_alters = cl->named_alters || alters;
+		cl->named_alters = cl->named_alters || client_text_alters(cl, t);
 	}
 }
 

@@ -244,11 +244,13 @@ void conn_close(struct conn *c, enum close_why why, const char *detail)
 	assert(why != CLOSE_NONE);
 	if (conn_is_closed(c))
 		return;
-	/* The text may lead into something that goes with the connection. */
-	snprintf(kept, sizeof(kept), "%s", text);
+	if (detail) { /* it may lead into something that goes with the connection */
+		snprintf(kept, sizeof(kept), "%s", detail);
+		text = kept;
+	}
 	c->why = (uint8_t)why;
 	p->closed_by[why]++;
-	c->ops->closing(c, kept);
+	c->ops->closing(c, text);
 	if (row->severity)
 		conn_discard_input(c);
 	assert(!c->peer);

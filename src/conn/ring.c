@@ -32,12 +32,16 @@ static bool request_is_ready(const struct request *q)
 	return q->kind == REQ_QUERY || q->kind == REQ_SYNC;
 }
 
-static void ring_count(struct ring *r, const struct request *q, uint32_t by)
+static inline void ring_count(struct ring *r, const struct request *q, uint32_t by)
 {
-	r->readies += request_is_ready(q) ? by : 0;
-	r->syncs += q->kind == REQ_SYNC ? by : 0;
-	r->answers += q->action == ACT_ANSWER ? by : 0;
-	r->altering += q->alters ? by : 0;
+	if (q->kind == REQ_SYNC)
+		r->syncs += by;
+	else if (q->kind == REQ_QUERY)
+		r->queries += by;
+	if (q->action == ACT_ANSWER)
+		r->answers += by;
+	if (q->alters)
+		r->altering += by;
 }
 
 static void request_release(struct request *q)

@@ -106,7 +106,7 @@ bool server_stmt_may_answer(const struct conn *c)
 {
 	const struct server *s = (const struct server *)(const void *)c;
 
-	return (s->status == 'I' || s->status == 'T') && !s->ring.readies;
+	return (s->status == 'I' || s->status == 'T') && !s->ring.syncs && !s->ring.queries;
 }
 
 /* Did a batch that is not answered yet change it? An error may undo that; within the batch that is sent it skips all. */

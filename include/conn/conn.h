@@ -68,6 +68,14 @@ enum conn_reads {
 	READS_MESSAGES
 };
 
+/* What a message of a client waits for, although its state reads; nothing is read until then. */
+enum conn_holds {
+	HOLDS_NOTHING,
+	HOLDS_FOR_BEGIN,  /* for the BEGIN that was put in front */
+	HOLDS_FOR_NAMES,  /* for requests that may change what names of statements mean */
+	HOLDS_FOR_UNNAMED /* the same of the unnamed statement */
+};
+
 enum { CONN_HIGH = 65536 }; /* with more than this to write, no more is made */
 
 /* What the two sides fill in for the relay. */
@@ -137,7 +145,7 @@ struct conn {
 	bool skip : 1;			 /* the bytes that are left are dropped */
 	bool blocked : 1;		 /* a write was short: nothing more until it is writable */
 	bool resuming : 1, flushing : 1; /* stands on the list */
-	bool holds : 1;			 /* a message of it waits for answers to earlier ones: nothing is read */
+	uint8_t holds : 2;		 /* enum conn_holds */
 	bool eof : 1;			 /* the peer has closed; `in` holds what it said last */
 	bool mute : 1;			 /* writes to it fail: what is for it is dropped */
 	bool torn : 1;			 /* out ends inside a message whose rest will not come */

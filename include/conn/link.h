@@ -24,6 +24,12 @@ struct link_server_ops {
 	bool (*prepare)(struct conn *s, struct vars *own);
 	/* A message is forwarded, or answered by the pooler itself, that this is to be expected for; q's references are its own. */
 	void (*expect)(struct conn *s, struct request q);
+	/*
+	 * A transaction begins, by the statement st, in front of the client's next message; aborted: it has failed already. The
+	 * first request behind it goes with it, up to its ReadyForQuery; begins: the next one must wait, conn.holds is set.
+	 */
+	void (*begin)(struct conn *s, struct stmt *st, bool aborted);
+	bool (*begins)(struct conn *s);
 	/* It has said an error and skips to a Sync: what comes before that is nothing to it. */
 	bool (*skips)(const struct conn *s);
 	/*

@@ -37,6 +37,7 @@ struct request {
 	uint8_t why;	     /* ACT_REFUSE: which refusal */
 	bool may_commit : 1; /* ends a transaction: never cancelled when its client leaves */
 	bool alters : 1; /* may change what names mean or how literals are read: messages of statements wait for its end */
+	bool begins : 1;  /* of a BEGIN that was put in front */
 	bool unnamed : 1; /* PARSE, CLOSE of the unnamed statement: stmt is the client's that was before */
 	bool made : 1;	  /* PARSE: name was made for it */
 	/* References of the request's, given back when it is over. */
@@ -51,7 +52,8 @@ struct ring {
 	uint32_t answers;      /* of them ACT_ANSWER */
 	uint32_t syncs;	       /* of them SYNC ... */
 	uint32_t queries;      /* ... and QUERY, which end with a ReadyForQuery */
-	uint32_t altering;     /* of them that alter */
+	uint32_t altering;     /* of them that alter ... */
+	uint32_t begins;       /* ... and that begin a transaction */
 	bool skipping;	       /* an error was answered: all is skipped up to a Sync that is yet to be sent */
 	bool open;	       /* something of the extended protocol was sent since the last Sync */
 	bool copying;	       /* the server reads copy data: no CopyDone or CopyFail was sent yet */

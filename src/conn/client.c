@@ -61,7 +61,7 @@ void client_goto(struct client *cl, enum client_state to)
 /* Is it inside a transaction and has sent nothing that is not answered? */
 static bool client_is_idle_in_xact(const struct client *cl)
 {
-	return cl->c.state == CS_ACTIVE && !cl->query_us && (cl->status == 'T' || cl->status == 'E');
+	return (cl->c.state == CS_ACTIVE || cl->deferred) && !cl->query_us && (cl->status == 'T' || cl->status == 'E');
 }
 
 static int64_t sooner(int64_t a, int64_t since_us, uint32_t ms)
@@ -108,8 +108,8 @@ static int64_t client_due(const struct conn *c)
 	case CS_HANDSHAKE:
 	case CS_AUTH:
 	case CS_GREETING: return sooner(0, c->connected_us, limit_ms(client_settings(cl)->client_login_timeout));
-	case CS_IDLE: return sooner(0, cl->idle_us, cl->limits.idle_ms);
 	case CS_WAITING: return client_wait_due(cl);
+	case CS_IDLE:
 	case CS_PREPARING:
 	case CS_ACTIVE: return client_active_due(cl);
 	case CS_CANCEL: return c->connected_us + 60 * USEC;
@@ -161,8 +161,8 @@ static void client_deadline(struct conn *c)
 	case CS_HANDSHAKE:
 	case CS_AUTH:
 	case CS_GREETING: conn_close(c, CLOSE_LOGIN_TIMEOUT, NULL); return;
-	case CS_IDLE: conn_close(c, CLOSE_IDLE_TIMEOUT, NULL); return;
 	case CS_WAITING: client_wait_deadline(cl); return;
+	case CS_IDLE:
 	case CS_PREPARING:
 	case CS_ACTIVE: client_active_deadline(cl); return;
 	case CS_CANCEL: conn_close(c, CLOSE_CANCEL_DONE, NULL); return;
@@ -442,6 +442,8 @@ void client_configure(struct client *cl)
 	cl->limits.xact_ms = limit_ms(param_effective(PARAM_transaction_timeout, user, db, set));
 	cl->limits.query_ms = limit_ms(param_effective(PARAM_query_timeout, user, db, set));
 	cl->limits.wait_ms = limit_ms(param_effective(PARAM_query_wait_timeout, user, db, set));
+	cl->defers = cl->ask.pool && cl->ask.pool->mode == POOL_TRANSACTION &&
+		     param_effective(PARAM_defer_begin, user, db, set);
 	if (!conn_is_closed(&cl->c))
 		conn_settle(&cl->c);
 }
@@ -655,19 +657,22 @@ static const struct conn_ops client_ops = {
 void client_answered(struct client *cl)
 {
 	cl->idle_us = clock_us();
-	cl->query_us = cl->xact_us = 0;
+	cl->query_us = 0;
+	if (!cl->deferred)
+		cl->xact_us = 0;
 }
 
 void client_refuse(struct client *cl, const char *code, const char *text, const char *hint, bool simple)
 {
 	struct msgw_error e = {.severity = "ERROR", .code = code, .message = text, .hint = hint};
+	char status = client_defer_fail(cl);
 
 	client_answered(cl);
 	if (client_settings(cl)->log_pooler_errors)
 		conn_log(&cl->c, LL_WARNING, "pooler error: %s", text);
 	msgw_error(relay_out(&cl->c), &e);
 	if (simple)
-		msgw_ready(relay_out(&cl->c), 'I');
+		msgw_ready(relay_out(&cl->c), status);
 	else
 		cl->skipping = true;
 }

@@ -31,6 +31,13 @@ bool client_standard_strings(const struct client *cl);
 /* Linked to s: the request may go, or the parameters come first. */
 void client_link(struct client *cl, struct conn *server);
 
+/* client_defer.c: transactions that no server has begun yet. */
+/* A Query that needs no server: a BEGIN that is deferred, an empty one or an end behind it. True: it was answered. */
+bool client_defer_query(struct client *cl, const struct msg *m);
+void client_defer_send(struct client *cl); /* there is a server now: the BEGIN goes there */
+/* An error of ours without a server: a deferred transaction is aborted by it. The status to tell. */
+char client_defer_fail(struct client *cl);
+
 /* client_stmt.c: messages about prepared statements, where the server changes. */
 bool client_shares_statements(const struct client *cl);
 enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t *arg);

@@ -48,7 +48,8 @@ static enum verdict client_want_server(struct client *cl)
 	struct slot *slot;
 
 	cl->query_us = clock_us();
-	cl->xact_us = cl->query_us;
+	if (!cl->deferred)
+		cl->xact_us = cl->query_us;
 	cl->c.request_us = cl->query_us;
 	if (cl->db->greeting)
 		wanted = vars_overlay(cl->db->greeting, cl->own);
@@ -170,7 +171,7 @@ static enum verdict client_skip(struct client *cl, const struct msg *m)
 	if (m->type == MSG_SYNC) {
 		cl->skipping = false;
 		client_answered(cl);
-		msgw_ready(relay_out(&cl->c), 'I');
+		msgw_ready(relay_out(&cl->c), cl->status);
 	}
 	return V_DROP;
 }
@@ -180,7 +181,8 @@ static enum verdict client_alone(struct client *cl, const struct msg *m)
 {
 	client_answered(cl);
 	switch (m->type) {
-	case MSG_SYNC: msgw_ready(relay_out(&cl->c), 'I'); return V_DROP;
+	case MSG_SYNC: msgw_ready(relay_out(&cl->c), cl->status); return V_DROP;
+	case MSG_QUERY: return client_defer_query(cl, m) ? V_DROP : client_want_server(cl);
 	case MSG_CLOSE:
 		if (m->len != strlen(m->payload + 1) + 2)
 			return client_want_server(cl); /* malformed: the server says so */
@@ -290,6 +292,8 @@ static enum verdict client_send(struct client *cl, struct conn *s, const struct 
 
 	if (m->type != MSG_SYNC && s->ops->serves->skips(s))
 		return V_DROP;
+	if (s->ops->serves->begins(s))
+		return V_STOP;
 	switch (m->type) {
 	case MSG_QUERY: client_on_query(cl, s, m); break;
 	case MSG_FUNCTION_CALL: client_push(s, REQ_QUERY); break;
@@ -322,14 +326,18 @@ enum verdict client_query_message(struct client *cl, const struct msg *m, uint32
 	}
 	if (cl->skipping)
 		return client_skip(cl, m);
-	if (named)
-		return client_refuse_parse(cl);
 	s = cl->c.peer;
+	if (named && !cl->deferred)
+		return client_refuse_parse(cl);
 	if (!s)
 		v = client_alone(cl, m);
 	else if (client_must_settle(cl, s))
 		v = V_STOP;
 	if (v != V_FORWARD)
 		return v;
+	if (cl->deferred)
+		client_defer_send(cl);
+	if (named)
+		return client_refuse_parse(cl);
 	return client_send(cl, cl->c.peer, m, arg);
 }

@@ -133,7 +133,7 @@ void conn_unlink(struct conn *c)
 	conn_cut(peer, c);
 	c->peer = NULL;
 	peer->peer = NULL;
-	c->holds = peer->holds = false;
+	c->holds = peer->holds = HOLDS_NOTHING;
 	/* What one of them has read may have waited for room at the other one. */
 	if (buf_len(&c->in) || c->eof)
 		relay_resume(c);

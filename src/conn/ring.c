@@ -42,6 +42,8 @@ static inline void ring_count(struct ring *r, const struct request *q, uint32_t 
 		r->answers += by;
 	if (q->alters)
 		r->altering += by;
+	if (q->begins)
+		r->begins += by;
 }
 
 static void request_release(struct request *q)

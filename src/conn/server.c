@@ -549,6 +549,8 @@ static bool server_is_busy(const struct conn *c)
 static const struct link_server_ops server_link_ops = {
 	.prepare = server_prepare,
 	.expect = server_expect,
+	.begin = server_begin,
+	.begins = server_begins,
 	.skips = server_skips,
 	.settings = server_stmt_settings,
 	.has = server_stmt_has,

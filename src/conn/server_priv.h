@@ -41,6 +41,10 @@ bool server_stmt_may_answer(const struct conn *c);
 bool server_stmt_must_wait(struct conn *c, bool unnamed);
 void server_stmt_go_on(struct server *s); /* what waited, if it need not wait any longer */
 void server_stmt_make_room(struct conn *c);
+/* A transaction that was deferred; when its BEGIN fails: by_query: the request behind it was a Query. */
+void server_begin(struct conn *c, struct stmt *st, bool aborted);
+bool server_begins(struct conn *c);
+void server_begin_failed(struct server *s, bool by_query);
 /* A message was sent: what the server has by it. */
 void server_stmt_sent(struct server *s, const struct request *q);
 /* Its client goes. */

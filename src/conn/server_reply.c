@@ -149,7 +149,7 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 	struct request *front = ring_front(&s->ring), q;
 	enum verdict v = V_FORWARD;
 	struct error_fields f;
-	bool fatal;
+	bool fatal, by_query = s->ring.queries;
 
 	if (front && front->name && m->have < m->len && m->len <= ERROR_WHOLE) {
 		*arg = m->len;
@@ -182,6 +182,8 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 	}
 	if (fatal)
 		memcpy(s->fatal_code, f.code, sizeof(s->fatal_code));
+	else if (q.begins && s->c.peer)
+		server_begin_failed(s, by_query);
 	return v == V_FORWARD && s->c.peer ? V_FORWARD : V_DROP;
 }
 

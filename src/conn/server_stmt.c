@@ -121,7 +121,13 @@ static bool server_keeps_waiting(const struct server *s)
 {
 	const struct conn *cl = s->c.peer;
 
-	return s->ring.altering || server_is_uncertain(s, cl->names_batch) || server_is_uncertain(s, cl->unnamed_batch);
+	switch ((enum conn_holds)cl->holds) {
+	case HOLDS_NOTHING: return false;
+	case HOLDS_FOR_BEGIN: return s->ring.begins;
+	case HOLDS_FOR_NAMES: return s->ring.altering || server_is_uncertain(s, cl->names_batch);
+	case HOLDS_FOR_UNNAMED: return server_is_uncertain(s, cl->unnamed_batch);
+	}
+	return false;
 }
 
 bool server_stmt_must_wait(struct conn *c, bool unnamed)
@@ -134,8 +140,73 @@ bool server_stmt_must_wait(struct conn *c, bool unnamed)
 		return false;
 	if (altering && s->ring.open)
 		msgw_empty(relay_out(c), MSG_FLUSH);
-	cl->holds = true;
+	cl->holds = unnamed ? HOLDS_FOR_UNNAMED : HOLDS_FOR_NAMES;
 	return true;
+}
+
+/* The transaction that is open fails; what becomes of the ReadyForQuery that says so. */
+static void server_abort(struct server *s, enum request_action ready)
+{
+	msgw_describe(relay_out(&s->c), 'S', s->c.pooler->refused_name);
+	server_push(s, (struct request){.kind = REQ_DESCRIBE, .action = ACT_SWALLOW});
+	msgw_sync(relay_out(&s->c));
+	server_push(s, (struct request){.kind = REQ_SYNC, .action = (uint8_t)ready});
+}
+
+void server_begin(struct conn *c, struct stmt *st, bool aborted)
+{
+	struct server *s = conn_server(c);
+	struct request q = {.action = aborted ? ACT_SWALLOW : ACT_FRONT, .begins = !aborted};
+
+	if (!server_stmt_has(c, st)) {
+		server_stmt_make_room(c);
+		server_parse(s, st->name, st);
+		q.kind = REQ_PARSE;
+		q.stmt = stmt_ref(st);
+		server_push(s, q);
+		q.stmt = NULL;
+	}
+	msgw_bind_text(relay_out(c), "", st->name, NULL, 0);
+	msgw_execute(relay_out(c), "");
+	msgw_close(relay_out(c), 'P', ""); /* as if there had been no portal */
+	q.kind = REQ_BIND;
+	server_push(s, q);
+	q.kind = REQ_EXECUTE;
+	server_push(s, q);
+	q.kind = REQ_CLOSE;
+	server_push(s, q);
+	if (aborted)
+		server_abort(s, ACT_SWALLOW);
+}
+
+bool server_begins(struct conn *c)
+{
+	struct server *s = conn_server(c);
+
+	if (!s->ring.begins || (!s->ring.syncs && !s->ring.queries))
+		return false;
+	c->peer->holds = HOLDS_FOR_BEGIN;
+	return true;
+}
+
+/*
+ * A BEGIN that was put in front has failed (a cancel request hit it): the server has skipped the client's request, which
+ * has the error now. For the client a transaction is open, and it has failed: so it is made to be, before the request ends.
+ */
+void server_begin_failed(struct server *s, bool by_query)
+{
+	struct request *sync = ring_front(&s->ring);
+	bool ends = sync || by_query;
+
+	if (sync) {
+		sync->action = ACT_SWALLOW;
+	} else {
+		msgw_sync(relay_out(&s->c));
+		server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
+	}
+	msgw_query(relay_out(&s->c), "BEGIN");
+	server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW});
+	server_abort(s, ends ? ACT_FORWARD : ACT_SWALLOW);
 }
 
 void server_stmt_go_on(struct server *s)
@@ -144,7 +215,7 @@ void server_stmt_go_on(struct server *s)
 
 	if (!cl || !cl->holds || server_keeps_waiting(s))
 		return;
-	cl->holds = false;
+	cl->holds = HOLDS_NOTHING;
 	relay_resume(cl);
 }
 

@@ -257,6 +257,7 @@ static struct config *kind_config(unsigned kind, const char *dir)
 	bytes_printf(&r.set, "server_reset_query = %s\n", kind & 1 && kind & 2 ? "" : "DISCARD ALL");
 	bytes_printf(&r.set, "server_reset_query_always = %d\n", kind == 6);
 	bytes_printf(&r.set, "max_prepared_statements = %d\n", kind == REFUSING ? 0 : 3);
+	bytes_printf(&r.set, "defer_begin = %d\n", kind != 2);
 	if (kind == 2)
 		bytes_printf(&r.set, "min_pool_size = 2\nreserve_pool_size = 1\nreserve_pool_timeout = 1\n");
 	bytes_printf(&r.set, "query_wait_timeout = 0\nquery_wait_notify = 0\nserver_connect_timeout = 100000\n"

@@ -166,7 +166,7 @@ void player_asks(struct chaos *c, struct player *p)
 	char sql[100];
 	unsigned r = pick(c, 12);
 
-	if (r == 0 && !player_waits(p) && c->serial + 1 < SERIALS) {
+	if (r == 0 && !player_waits(p) && p->want.status != 'E' && c->serial + 1 < SERIALS) {
 		snprintf(p->sleep_sql, sizeof(p->sleep_sql), "sleep %s-%d", p->e->name, ++c->serial);
 		memcpy(sql, p->sleep_sql, sizeof(p->sleep_sql));
 		p->asked = false;

@@ -263,6 +263,7 @@ struct config *recipe_load(const struct recipe *r, const char *dir, const char *
 	put_default(f, &r->set, "auth_type", "trust");
 	put_default(f, &r->set, "auth_file", auth);
 	put_default(f, &r->set, "pool_mode", "transaction");
+	put_default(f, &r->set, "defer_begin", "0"); /* a begin is how most dialogues take a server */
 	put_default(f, &r->set, "server_tls_sslmode", "disable");
 	put_default(f, &r->set, "unix_socket_dir", "");
 	fprintf(f, "%s\n[databases]\n%s\n", bytes_text(&r->set),

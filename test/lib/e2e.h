@@ -180,7 +180,7 @@ struct bouncer; /* one process; stopped by bouncer_stop() or at the end of the t
  * certificates, {user} the unprivileged user.
  *
  * [pgbouncer] gets listen_addr=127.0.0.1, listen_port, unix_socket_dir,
- * auth_type=scram-sha-256, auth_file, admin_users=admin, stats_users=stats,
+ * defer_begin=0, auth_type=scram-sha-256, auth_file, admin_users=admin, stats_users=stats,
  * pool_mode=transaction, as far as `settings` does not name them.
  */
 struct bouncer_options {

@@ -99,7 +99,8 @@ static char *settings_text(const struct bouncer_options *o)
 {
 	static const char *const defaults[][2] = {{"listen_addr", "127.0.0.1"}, {"listen_port", "{port}"},
 		{"unix_socket_dir", "{dir}"}, {"auth_type", "scram-sha-256"}, {"auth_file", "{dir}/users.txt"},
-		{"admin_users", "admin"}, {"stats_users", "stats"}, {"pool_mode", "transaction"}};
+		{"admin_users", "admin"}, {"stats_users", "stats"}, {"pool_mode", "transaction"},
+		{"defer_begin", "0"}}; /* a begin is how most tests take a server */
 	const char *given = o->settings ? o->settings : "", *value;
 	char *text = e2e_text("%s", "[pgbouncer]\n");
 

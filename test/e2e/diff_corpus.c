@@ -89,14 +89,31 @@ static void read_only(struct reading *r)
 		in[word_target(r, i)] = true;
 }
 
+/* known MODE... "why" */
 static void read_known(struct reading *r)
 {
 	struct sequence *s = current(r);
 
-	if (!s || r->n_words != 3)
-		reading_fail(r, "known MODE \"why\", in a sequence");
+	if (!s || r->n_words < 3 || !r->word[r->n_words - 1].quoted)
+		reading_fail(r, "known MODE... \"why\", in a sequence");
 	else
-		s->known[word_target(r, 1)] = strdup(r->word[2].s);
+		for (size_t i = 1; i + 1 < r->n_words; i++)
+			s->known[word_target(r, i)] = true;
+}
+
+/* instead a MESSAGE | ..., or instead a nothing */
+static void read_instead(struct reading *r)
+{
+	struct sequence *s = current(r);
+	unsigned k = word_is(r, 1, "b");
+	char why[256];
+
+	if (!s || r->n_words < 3 || (k == 0 && !word_is(r, 1, "a")) || s->n_instead[k] > 0)
+		reading_fail(r, "instead a MESSAGE | ..., in a sequence");
+	else if (word_is(r, 2, "nothing"))
+		s->nothing[k] = true;
+	else if (!phrases_parse(r->word + 2, r->n_words - 2, true, &s->instead[k], &s->n_instead[k], why, sizeof(why)))
+		reading_fail(r, why);
 }
 
 static void read_messages(struct reading *r, struct action *a, size_t from)
@@ -159,6 +176,8 @@ static void read_line(struct reading *r, const char *line)
 		read_only(r);
 	else if (word_is(r, 0, "known"))
 		read_known(r);
+	else if (word_is(r, 0, "instead"))
+		read_instead(r);
 	else if (word_is(r, 0, "a") || word_is(r, 0, "b"))
 		read_action(r);
 	else
@@ -221,8 +240,8 @@ void corpus_free(struct sequence *v, size_t n)
 			phrases_free(v[i].actions[k].phrases, v[i].actions[k].n_phrases);
 			free(v[i].actions[k].text);
 		}
-		for (size_t t = 0; t < TARGETS; t++)
-			free(v[i].known[t]);
+		for (size_t k = 0; k < CLIENTS; k++)
+			phrases_free(v[i].instead[k], v[i].n_instead[k]);
 		free(v[i].actions);
 		free(v[i].file);
 		free(v[i].name);

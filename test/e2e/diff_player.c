@@ -108,8 +108,10 @@ static void on_error(struct player *p, const char *payload, size_t n)
 
 static void on_message(struct player *p, char *m, size_t n)
 {
-	char head = asked_head(p), *payload = m + 5;
+	char head, *payload = m + 5;
 
+	follow(p);
+	head = asked_head(p);
 	switch (m[0]) {
 	case 'Z': on_ready(p, *payload); return;
 	case 'E': on_error(p, payload, n - 5); return;
@@ -319,6 +321,7 @@ bool player_begin(struct player *p)
 	if (p->fd < 0)
 		return false;
 	p->closed = false;
+	p->had = true;
 	p->n_ready = 0;
 	if (!raw_startup(p->fd, "user", "app_trust", "database", p->database, "client_encoding", "UTF8", NULL) ||
 		!player_act(p, &ready) || p->closed)

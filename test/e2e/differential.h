@@ -49,8 +49,12 @@ struct action {
 struct sequence {
 	char *file, *name;
 	int line;
-	bool in[TARGETS];     /* is it run there? */
-	char *known[TARGETS]; /* why it is known to differ there; NULL: it must not */
+	bool in[TARGETS];    /* is it run there? */
+	bool known[TARGETS]; /* is it known to differ there? */
+	/* What a client is sent where it differs, from the first message that does; n_instead 0 of all: not said. */
+	struct phrase *instead[CLIENTS];
+	size_t n_instead[CLIENTS];
+	bool nothing[CLIENTS]; /* it is sent nothing from there on */
 	struct action *actions;
 	size_t n_actions;
 };
@@ -67,7 +71,8 @@ void grammar_write(struct bytes *out, uint64_t seed);
 /* ---- one connection ---- */
 
 struct player {
-	int fd; /* -1: none */
+	int fd;	  /* -1: none */
+	bool had; /* there was one */
 	int port;
 	const char *database;
 	struct bytes rx;     /* what has come since player_begin(); process ids are taken out */

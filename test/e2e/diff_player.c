@@ -4,6 +4,8 @@
  * wait needs no number, and nothing is read that belongs to the next step.
  */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -296,7 +298,7 @@ bool player_query(struct player *p, const char *sql)
 	bytes_str(&f.payload, sql);
 	ok = player_act(p, &a);
 	bytes_free(&f.payload);
-	return ok && !p->closed;
+	return ok && !p->closed && p->n_ready > 0;
 }
 
 /* ---- begin and end ---- */
@@ -312,6 +314,7 @@ static void forget(struct player *p)
 bool player_begin(struct player *p)
 {
 	static const struct action ready = {.verb = DIFF_READY, .count = 1};
+	int on = 1;
 
 	forget(p);
 	if (p->fd >= 0 && !p->closed)
@@ -320,6 +323,7 @@ bool player_begin(struct player *p)
 	p->fd = raw_connect(p->port, NULL);
 	if (p->fd < 0)
 		return false;
+	setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	p->closed = false;
 	p->had = true;
 	p->n_ready = 0;

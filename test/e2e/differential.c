@@ -4,9 +4,9 @@
  * same, byte for byte; only process ids may differ, and the login, which is not
  * looked at. The sequences stand in files of corpus/, others are made by chance.
  *
- *	differential [-v] [-s SEED] [-n RUNS] [PART]
+ *	differential [-v] [-a] [-s SEED] [-n RUNS] [PART]
  *
- * -v names each sequence, -s and -n (or PSB_TEST_SEED and PSB_TEST_RUNS) say
+ * -v names each sequence, -a prints what PostgreSQL answers, -s and -n (or PSB_TEST_SEED and PSB_TEST_RUNS) say
  * which are made by chance, PART is a part of the names of those to be run.
  */
 #include <glob.h>
@@ -22,7 +22,7 @@
 #define MAX_LATE 6     /* after so many waits in vain the rest is not run */
 #define MAX_PRINTED 12 /* differences that are printed whole */
 
-static bool verbose;
+static bool verbose, answers;
 static uint64_t seed = DEFAULT_SEED;
 static unsigned runs = DEFAULT_RUNS;
 static const char *part = "";
@@ -298,6 +298,19 @@ static void print_difference(const struct sequence *s, enum target t, const stru
 	fflush(stdout);
 }
 
+static void print_answers(const struct sequence *s, const struct recording *direct)
+{
+	print_text(s);
+	for (unsigned k = 0; k < CLIENTS; k++) {
+		struct bytes out = {0};
+
+		messages_print(&out, direct->rx[k].p, direct->rx[k].n, true, false);
+		printf("  client %c:\n%s%s", "ab"[k], out.p, direct->closed[k] ? "        closed\n" : "");
+		bytes_free(&out);
+	}
+	fflush(stdout);
+}
+
 /* From the first message that differs on, is it what the sequence says? */
 static bool is_instead(const struct sequence *s, unsigned k, const struct bytes *a, const struct bytes *b)
 {
@@ -355,6 +368,8 @@ static void run_sequence(struct stage *st, const struct sequence *s)
 	}
 	st->n_sequences++;
 	play(st, DIRECT, s, &direct);
+	if (answers)
+		print_answers(s, &direct);
 	if (!direct.complete) {
 		print_difference(s, DIRECT, &direct, &direct);
 		st->n_failed++;
@@ -513,12 +528,13 @@ int main(int argc, char **argv)
 		seed = strtoull(env, NULL, 10);
 	if ((env = getenv("PSB_TEST_RUNS")) && *env)
 		runs = (unsigned)strtoul(env, NULL, 10);
-	while ((c = getopt(argc, argv, "vs:n:")) != -1) {
+	while ((c = getopt(argc, argv, "vas:n:")) != -1) {
 		switch (c) {
 		case 'v': verbose = true; break;
+		case 'a': answers = true; break;
 		case 's': seed = strtoull(optarg, NULL, 10); break;
 		case 'n': runs = (unsigned)strtoul(optarg, NULL, 10); break;
-		default: fprintf(stderr, "usage: differential [-v] [-s SEED] [-n RUNS] [PART]\n"); return 2;
+		default: fprintf(stderr, "usage: differential [-v] [-a] [-s SEED] [-n RUNS] [PART]\n"); return 2;
 		}
 	}
 	if (optind < argc)

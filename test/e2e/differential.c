@@ -19,7 +19,7 @@
 
 #define DEFAULT_SEED 20240
 #define DEFAULT_RUNS 150
-#define MAX_LATE 6     /* after so many waits in vain the rest is not run */
+#define MAX_LATE 3     /* after so many waits in vain the rest is not run */
 #define MAX_PRINTED 12 /* differences that are printed whole */
 
 static bool verbose, answers;

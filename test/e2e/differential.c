@@ -18,7 +18,7 @@
 #include "lib/e2e.h"
 
 #define DEFAULT_SEED 20240
-#define DEFAULT_RUNS 150
+#define DEFAULT_RUNS 100
 #define MAX_LATE 3     /* after so many waits in vain the rest is not run */
 #define MAX_PRINTED 12 /* differences that are printed whole */
 
@@ -109,7 +109,7 @@ static void tidy(struct player *p, bool complete)
 
 static bool is_empty(struct bouncer *b, const char *database)
 {
-	static const char *const columns[] = {"cl_active", "cl_waiting", "sv_active"};
+	static const char *const columns[] = {"cl_active", "cl_waiting", "sv_active", "sv_being_canceled"};
 
 	for (size_t i = 0; i < sizeof(columns) / sizeof(*columns); i++)
 		if (bouncer_number(b, "POOLS", "database", database, columns[i]) > 0)

@@ -38,7 +38,7 @@ struct request {
 	bool may_commit : 1; /* ends a transaction: never cancelled when its client leaves */
 	bool alters : 1; /* may change what names mean or how literals are read: messages of statements wait for its end */
 	bool begins : 1;  /* of a BEGIN that was put in front */
-	bool unnamed : 1; /* PARSE, CLOSE of the unnamed statement: stmt is the client's that was before */
+	bool unnamed : 1; /* QUERY, and PARSE, CLOSE of the unnamed statement: stmt is the client's that was before */
 	bool made : 1;	  /* PARSE: name was made for it */
 	/* References of the request's, given back when it is over. */
 	struct stmt_name *name; /* what the client calls the statement, NULL: not renamed */
@@ -69,8 +69,11 @@ static inline struct request *ring_front(const struct ring *r)
 	return r->n ? &r->v[r->head] : NULL;
 }
 void ring_pop(struct ring *r);
-/* Called for a request that an error answered (failed) or made the server skip. */
-typedef void ring_undo(const struct request *q, bool failed, void *arg);
+/*
+ * Called for a request that an error answered (failed) or made the server skip. later: the first one behind the Sync that is
+ * about the unnamed statement, NULL: none.
+ */
+typedef void ring_undo(const struct request *q, bool failed, struct request *later, void *arg);
 /*
  * An ErrorResponse came: what the server skips is dropped, the last one first and the one that failed last; undo (may be NULL)
  * is told of each. Returns the request that it answers, by value and without its references; kind REQ_SYNC with nothing

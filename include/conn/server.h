@@ -57,6 +57,8 @@ struct server {
 	bool dirty : 1;	    /* must not be used again */
 	bool reset_due : 1; /* server_reset_query before it is idle */
 	bool logged_in : 1; /* the pool counts on it */
+	bool mixed : 1; /* a Query has gone into a batch outside of a transaction block, which ends that of the batch */
+	bool hurried : 1; /* a Flush of ours is the last that it was sent */
 };
 
 extern const char *const server_state_text[SS_COUNT];

@@ -184,7 +184,7 @@ static enum verdict client_alone(struct client *cl, const struct msg *m)
 	case MSG_SYNC: msgw_ready(relay_out(&cl->c), cl->status); return V_DROP;
 	case MSG_QUERY: return client_defer_query(cl, m) ? V_DROP : client_want_server(cl);
 	case MSG_CLOSE:
-		if (m->len != strlen(m->payload + 1) + 2)
+		if (m->len != strlen(m->payload + 1) + 2 || !strchr("SP", m->payload[0]) || !m->payload[0])
 			return client_want_server(cl); /* malformed: the server says so */
 		if (m->payload[0] == 'S')
 			client_stmt_forget(cl, m->payload + 1);
@@ -220,10 +220,12 @@ static void client_on_query(struct client *cl, struct conn *s, const struct msg 
 	struct text t = client_query_text(m);
 
 	cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
-	stmt_unref(&cl->c.unnamed); /* any Query ends it */
-	s->ops->serves->expect(s,
-		(struct request){
-			.kind = REQ_QUERY, .may_commit = client_may_commit(cl, t), .alters = client_alters(cl, t)});
+	s->ops->serves->expect(s, (struct request){.kind = REQ_QUERY,
+					  .may_commit = client_may_commit(cl, t),
+					  .alters = client_alters(cl, t),
+					  .unnamed = true,
+					  .stmt = cl->c.unnamed});
+	cl->c.unnamed = NULL; /* any Query ends it */
 }
 
 /* What running it may do is noted with its name, since an Execute names a portal. */

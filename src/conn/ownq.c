@@ -31,7 +31,7 @@ struct ownq {
 static void ownq_send_simple(struct server *s, const char *sql)
 {
 	msgw_query(relay_out(&s->c), sql);
-	server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW});
+	server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW, .unnamed = true});
 }
 
 static void ownq_send(struct server *s, const struct ownq_call *q)

@@ -125,9 +125,17 @@ void ring_pop(struct ring *r)
 	while (r->n && ring_at(r, 0)->kind == REQ_COPY_END);
 }
 
+static struct request *ring_first_unnamed(const struct ring *r, uint32_t i)
+{
+	for (; i < r->n; i++)
+		if (ring_at(r, i)->unnamed)
+			return ring_at(r, i);
+	return NULL;
+}
+
 struct request ring_error(struct ring *r, ring_undo *undo, void *arg)
 {
-	struct request *front = ring_front(r), q = {.kind = REQ_SYNC};
+	struct request *front = ring_front(r), *later, q = {.kind = REQ_SYNC};
 	uint32_t skipped = 0;
 
 	r->copying = false;
@@ -140,8 +148,9 @@ struct request ring_error(struct ring *r, ring_undo *undo, void *arg)
 		return q; /* its ReadyForQuery is still to come */
 	while (skipped < r->n && ring_at(r, skipped)->kind != REQ_SYNC)
 		skipped++;
+	later = ring_first_unnamed(r, skipped);
 	for (uint32_t i = skipped; undo && i > 0; i--)
-		undo(ring_at(r, i - 1), i == 1, arg);
+		undo(ring_at(r, i - 1), i == 1, later, arg);
 	while (skipped-- > 0)
 		ring_drop_front(r);
 	r->skipping = !r->n;

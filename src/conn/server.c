@@ -75,7 +75,10 @@ void server_goto(struct server *s, enum server_state to)
 
 void server_push(struct server *s, struct request q)
 {
-	if (q.kind == REQ_QUERY || q.unnamed || q.stmt || q.name)
+	s->hurried = false;
+	if (q.kind == REQ_QUERY && s->ring.open && s->status == 'I' && !s->ring.begins)
+		s->mixed = true;
+	if (q.unnamed || q.stmt || q.name)
 		server_stmt_sent(s, &q);
 	else if (q.kind == REQ_SYNC && s->c.peer)
 		s->c.peer->batch++;
@@ -314,6 +317,12 @@ void server_release(struct server *s)
 		conn_close(&s->c, s->fatal_code[0] ? CLOSE_SERVER_SAID : CLOSE_SERVER_DIRTY, NULL);
 		return;
 	}
+	if (s->mixed) {
+		/* PostgreSQL 18 answers the next extended request with XX000; any Query mends it (seen on 18.4). */
+		s->mixed = false;
+		server_clean(s, "");
+		return;
+	}
 	if (s->reset_due) {
 		s->reset_due = false;
 		if (set->server_reset_query[0]) {
@@ -506,7 +515,7 @@ static bool server_prepare(struct conn *c, struct vars *own)
 		if (ready) {
 			/* This one cannot fail in a way that matters: it goes in front of the request without a round trip. */
 			msgw_query(relay_out(&s->c), buf_text(&sql));
-			server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW});
+			server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW, .unnamed = true});
 		} else {
 			server_prepare_all(s, &encoding, &sql);
 		}

@@ -166,6 +166,7 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 	if (front && front->name && s->c.peer && m->have == m->len)
 		v = server_rename_error(s, m, front->name, f.code);
 	q = ring_error(&s->ring, server_stmt_undo, s);
+	s->mixed = false; /* the transaction that was open is not any more */
 	/* Even a Query is skipped that came before any Sync, and nobody is left to send one. */
 	if (s->c.state == SS_DRAIN && s->ring.skipping)
 		server_end_batch(s);

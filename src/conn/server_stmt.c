@@ -130,16 +130,23 @@ static bool server_keeps_waiting(const struct server *s)
 	return false;
 }
 
+/* What has run inside a batch is not told before its Sync, which may have been lost in a COPY, unless it is asked for. */
+static void server_hurry(struct server *s)
+{
+	if (!s->ring.open || s->hurried)
+		return;
+	msgw_empty(relay_out(&s->c), MSG_FLUSH);
+	s->hurried = true;
+}
+
 bool server_stmt_must_wait(struct conn *c, bool unnamed)
 {
 	struct server *s = conn_server(c);
 	struct conn *cl = c->peer;
-	bool altering = s->ring.altering && !unnamed;
 
-	if (!altering && !server_is_uncertain(s, unnamed ? cl->unnamed_batch : cl->names_batch))
+	if (!server_is_uncertain(s, unnamed ? cl->unnamed_batch : cl->names_batch) && (unnamed || !s->ring.altering))
 		return false;
-	if (altering && s->ring.open)
-		msgw_empty(relay_out(c), MSG_FLUSH);
+	server_hurry(s);
 	cl->holds = unnamed ? HOLDS_FOR_UNNAMED : HOLDS_FOR_NAMES;
 	return true;
 }
@@ -205,7 +212,7 @@ void server_begin_failed(struct server *s, bool by_query)
 		server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
 	}
 	msgw_query(relay_out(&s->c), "BEGIN");
-	server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW});
+	server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW, .unnamed = true});
 	server_abort(s, ends ? ACT_FORWARD : ACT_SWALLOW);
 }
 
@@ -213,8 +220,12 @@ void server_stmt_go_on(struct server *s)
 {
 	struct conn *cl = s->c.peer;
 
-	if (!cl || !cl->holds || server_keeps_waiting(s))
+	if (!cl || !cl->holds)
 		return;
+	if (server_keeps_waiting(s)) {
+		server_hurry(s);
+		return;
+	}
 	cl->holds = HOLDS_NOTHING;
 	relay_resume(cl);
 }
@@ -225,11 +236,8 @@ void server_stmt_sent(struct server *s, const struct request *q)
 
 	if (cl && !q->unnamed && (q->stmt || q->kind == REQ_CLOSE || q->made))
 		cl->names_batch = cl->batch;
-	if (q->kind == REQ_QUERY) {
-		if (s->unnamed != UNNAMED_NONE)
-			server_unnamed(s, UNNAMED_NONE, NULL);
-	} else if (q->unnamed) {
-		if (q->kind == REQ_CLOSE)
+	if (q->unnamed) {
+		if (q->kind != REQ_PARSE)
 			server_unnamed(s, UNNAMED_NONE, NULL);
 		else if (cl && cl->unnamed)
 			server_unnamed(s, UNNAMED_KNOWN, cl->unnamed);
@@ -261,38 +269,46 @@ void server_stmt_answer(struct server *s)
 	}
 }
 
-/* The client's unnamed statement is what it was before a message that the server skipped. */
-static void server_undo_unnamed(struct server *s, const struct request *q, bool failed)
+/* Whatever it was that the server has, it is not known. */
+static void server_forget_unnamed(struct server *s, bool failed, const struct request *later)
 {
-	struct conn *cl = s->c.peer;
-
-	server_unnamed(s, failed ? UNNAMED_NONE : UNNAMED_OTHER, NULL);
-	if (!cl)
-		return;
-	stmt_unref(&cl->unnamed);
-	cl->unnamed = !failed && q->stmt ? stmt_ref(q->stmt) : NULL;
+	if (!later)
+		server_unnamed(s, failed ? UNNAMED_NONE : UNNAMED_OTHER, NULL);
 }
 
-void server_stmt_undo(const struct request *q, bool failed, void *arg)
+/* The unnamed statement is what it was before a message that the server skipped; for a later message that is what was before. */
+static void server_undo_unnamed(struct server *s, const struct request *q, bool failed, struct request *later)
+{
+	struct conn *cl = s->c.peer;
+	struct stmt **before = later ? &later->stmt : cl ? &cl->unnamed : NULL, *st = failed ? NULL : q->stmt;
+
+	server_forget_unnamed(s, failed, later);
+	if (!before)
+		return;
+	stmt_unref(before);
+	*before = st ? stmt_ref(st) : NULL;
+}
+
+void server_stmt_undo(const struct request *q, bool failed, struct request *later, void *arg)
 {
 	struct server *s = arg;
 
 	if (q->unnamed) {
-		server_undo_unnamed(s, q, failed);
+		server_undo_unnamed(s, q, failed, later);
 	} else if (q->kind == REQ_PARSE) {
 		if (q->made)
 			stmt_map_fail(q->name);
 		if (q->stmt)
 			stmt_cache_remove(&s->prepared, q->stmt);
 		else if (q->action == ACT_FRONT)
-			server_unnamed(s, UNNAMED_OTHER, NULL);
+			server_forget_unnamed(s, false, later);
 	} else if (q->kind == REQ_CLOSE) {
 		if (q->name)
 			stmt_map_restore(q->name);
 		if (q->stmt && !stmt_cache_use(&s->prepared, q->stmt))
 			stmt_cache_add(&s->prepared, q->stmt);
 		else if (!q->stmt && q->action == ACT_FRONT)
-			server_unnamed(s, UNNAMED_OTHER, NULL);
+			server_forget_unnamed(s, false, later);
 	}
 }
 

@@ -336,9 +336,6 @@ void grammar_write(struct bytes *out, uint64_t seed)
 	m.session = seed % 6 == 0;
 	m.two = !m.session && percent(&m, 25);
 	bytes_printf(out, "sequence \"seed %llu\"\n", (unsigned long long)seed);
-	/* As prepared.seq has it. */
-	if (m.named)
-		bytes_printf(out, "only session\n");
 	if (m.session)
 		bytes_printf(out, "only session\n");
 	for (unsigned n = 3 + below(&m, 10); n > 0; n--) {

@@ -42,17 +42,25 @@ static enum verdict client_rename(struct conn *s, const struct msg *m, size_t at
 	return V_HEAD;
 }
 
-/* A name that stands for nothing, or a message with a fault: the server says so, about a statement that cannot exist. */
+/*
+ * A name that stands for nothing, or a message with a fault: the server says so, about a statement that cannot exist. The name
+ * stays behind what makes it one, since the server has a word to say of its bytes too.
+ */
 static enum verdict client_to_nothing(struct client *cl, struct request q, const struct msg *m, size_t at,
 	uint32_t *arg)
 {
 	struct conn *s = cl->c.peer;
+	const char *mark = s->pooler->refused_name;
 
 	q.name = stmt_name_unknown(m->payload + at);
 	if (!q.name)
 		return client_out_of_memory(cl);
 	s->ops->serves->expect(s, q);
-	return client_rename(s, m, at, s->pooler->refused_name, arg);
+	msgw_head(relay_out(s), m->type, m->len + (uint32_t)strlen(mark));
+	buf_append(relay_out(s), m->payload, at);
+	buf_puts(relay_out(s), mark);
+	*arg = (uint32_t)at;
+	return V_HEAD;
 }
 
 /* ---- Parse --------------------------------------------------------------------------- */

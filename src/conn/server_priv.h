@@ -51,8 +51,6 @@ void server_stmt_sent(struct server *s, const struct request *q);
 void server_stmt_parted(struct server *s);
 /* The requests in front that the server was not asked are answered. */
 void server_stmt_answer(struct server *s);
-/* What an error calls the statement that the client calls n. */
-const char *server_stmt_name(const struct server *s, const struct stmt_name *n);
 void server_stmt_free(struct server *s);
 
 /* server_login.c */

@@ -138,7 +138,10 @@ static enum verdict server_on_copy_in(struct server *s)
 static enum verdict server_rename_error(struct server *s, const struct msg *m, const struct stmt_name *n,
 	const char *code)
 {
-	msgw_error_renamed(relay_out(s->c.peer), m, server_stmt_name(s, n), n->name);
+	if (n->stmt)
+		msgw_error_renamed(relay_out(s->c.peer), m, n->stmt->name, n->name);
+	else
+		msgw_error_renamed(relay_out(s->c.peer), m, s->c.pooler->refused_name, "");
 	if (!strcmp(code, "26000") && n->stmt)
 		stmt_cache_remove(&s->prepared, n->stmt); /* somebody closed it behind our back */
 	return V_DROP;

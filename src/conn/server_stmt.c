@@ -318,11 +318,6 @@ void server_note_tag(struct server *s, const char *tag)
 		stmt_cache_clear(&s->prepared);
 }
 
-const char *server_stmt_name(const struct server *s, const struct stmt_name *n)
-{
-	return n->stmt ? n->stmt->name : s->c.pooler->refused_name;
-}
-
 void server_stmt_free(struct server *s)
 {
 	stmt_cache_clear(&s->prepared);

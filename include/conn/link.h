@@ -12,6 +12,7 @@
 #include "conn/refusal.h"
 #include "conn/ring.h"
 
+struct msg;
 struct stmt;
 struct vars;
 
@@ -30,6 +31,8 @@ struct link_server_ops {
 	 */
 	void (*begin)(struct conn *s, struct stmt *st, bool aborted);
 	bool (*begins)(struct conn *s);
+	/* m is the client's next message: it is kept as long as its batch may have to be run again. */
+	void (*record)(struct conn *s, const struct msg *m);
 	/* It has said an error and skips to a Sync: what comes before that is nothing to it. */
 	bool (*skips)(const struct conn *s);
 	/*

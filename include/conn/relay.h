@@ -23,6 +23,9 @@ void relay_work(struct conn *c);
 /* Has relay_work() called for c in this turn: its state now takes messages, or its peer has room again. */
 void relay_resume(struct conn *c);
 
+/* As if what is in first had not been read yet (it is empty afterwards), before what waits in c->in: it is worked on again. */
+void relay_unread(struct conn *c, struct buf *first);
+
 /*
  * The buffer for messages of our own to dst. When the connection whose message is just being handled has an open run of
  * forwarded bytes for dst, that is closed first, so that the order is kept. What is put in is written at the end of the

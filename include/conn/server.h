@@ -46,6 +46,7 @@ struct server {
 	struct vars *settings;	    /* vars without what no literal depends on ... */
 	struct vars *settings_of;   /* ... when it was this set */
 	struct stmt_cache prepared; /* clients' statements that it has */
+	struct buf batch;	    /* the client's messages that are not answered, while they may be run again */
 	int64_t drain_due_us;	    /* DRAIN: when a cancelled request must have ended; 0: never */
 	unsigned cancels;	    /* cancel requests under way to it */
 	uint32_t pid;		    /* of the backend */
@@ -58,7 +59,10 @@ struct server {
 	bool reset_due : 1; /* server_reset_query before it is idle */
 	bool logged_in : 1; /* the pool counts on it */
 	bool mixed : 1; /* a Query has gone into a batch outside of a transaction block, which ends that of the batch */
-	bool hurried : 1; /* a Flush of ours is the last that it was sent */
+	bool hurried : 1;   /* a Flush of ours is the last that it was sent */
+	bool recording : 1; /* batch holds all of them */
+	bool replied : 1;   /* the client has had an answer to the batch, other than to a Parse */
+	bool healed : 1;    /* the batch is being run again */
 };
 
 extern const char *const server_state_text[SS_COUNT];

@@ -106,6 +106,7 @@ struct error_fields {
 	const char *message;  /* M */
 	const char *detail;   /* D */
 	const char *routine;  /* R */
+	const char *context;  /* W */
 };
 void wire_error_fields(const struct msg *m, struct error_fields *f);
 

@@ -15,7 +15,7 @@
 #include "proto/sqlscan.h"
 #include "proto/wire.h"
 
-/* A longer BEGIN is mostly comment, and goes to the server. */
+/* A longer BEGIN goes to the server. */
 enum { BEGIN_MAX = 250 };
 
 static void client_tell(struct client *cl, const char *tag)
@@ -53,8 +53,10 @@ static bool client_defers(struct client *cl, const char *text, size_t n)
 {
 	struct sql_tx tx = sqlscan_tx(text, n, true, true);
 
-	if ((tx.kind != SQL_TX_BEGIN && tx.kind != SQL_TX_START) || !tx.standby || !tx.ascii ||
-		!client_keep_begin(cl, text, n))
+	if ((tx.kind != SQL_TX_BEGIN && tx.kind != SQL_TX_START) || !tx.standby || !tx.ascii)
+		return false;
+	/* Comments may be others each time, and would push statements of more use from the servers. */
+	if (memchr(text, '-', n) || memchr(text, '/', n) || !client_keep_begin(cl, text, n))
 		return false;
 	cl->status = 'T';
 	cl->xact_us = clock_us();

@@ -15,6 +15,9 @@
 #include "proto/sqlscan.h"
 #include "proto/wire.h"
 
+/* A message of a batch that may have to be run again is held whole if it is no longer than this. */
+enum { RECORD_HELD = 4096 };
+
 /* The first message of a request starts the clocks. */
 static void client_begin(struct client *cl)
 {
@@ -287,6 +290,13 @@ static void client_on_execute(struct client *cl, struct conn *s)
 					  .alters = cl->unnamed_alters || cl->named_alters});
 }
 
+/* Is it of a batch that may fail for no fault of the client's, by a statement that it shares? */
+static bool client_may_rerun(const struct client *cl, const struct msg *m)
+{
+	return m->type != MSG_QUERY && (cl->names || (m->type == MSG_PARSE && m->payload[0])) &&
+	       client_shares_statements(cl);
+}
+
 /* Notes what is to be expected for a message that goes to the server. */
 static enum verdict client_send(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
 {
@@ -296,6 +306,13 @@ static enum verdict client_send(struct client *cl, struct conn *s, const struct 
 		return V_DROP;
 	if (s->ops->serves->begins(s))
 		return V_STOP;
+	if (client_may_rerun(cl, m)) {
+		if (m->have < m->len && m->len <= RECORD_HELD) {
+			*arg = m->len;
+			return V_MORE;
+		}
+		s->ops->serves->record(s, m);
+	}
 	switch (m->type) {
 	case MSG_QUERY: client_on_query(cl, s, m); break;
 	case MSG_FUNCTION_CALL: client_push(s, REQ_QUERY); break;

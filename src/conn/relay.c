@@ -336,6 +336,22 @@ void relay_resume(struct conn *c)
 	TAILQ_INSERT_TAIL(&c->pooler->resume, c, todo);
 }
 
+void relay_unread(struct conn *c, struct buf *first)
+{
+	struct buf after = c->in;
+
+	assert(!relay_is_scanned(c) && !c->left);
+	c->in = *first;
+	*first = (struct buf){0};
+	if (buf_len(&after))
+		buf_append(&c->in, buf_head(&after), buf_len(&after));
+	buf_free(&after);
+	c->need = 0;
+	if (buf_failed(&c->in))
+		conn_close(c, CLOSE_NO_MEMORY, NULL);
+	relay_resume(c);
+}
+
 /* Into c->in, for a message that is to be held whole and does not fit the scratch. */
 static ssize_t relay_read_held(struct conn *c)
 {

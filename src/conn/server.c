@@ -214,6 +214,7 @@ static void server_conn_reap(struct conn *c)
 	vars_unref(&s->vars);
 	vars_unref(&s->given);
 	server_stmt_free(s);
+	buf_free(&s->batch);
 	endpoint_put(&c->pooler->registry.endpoints, &s->endpoint);
 	mem_wipe(s->key, sizeof(s->key));
 	xfree(MEM_SERVER, s);
@@ -303,6 +304,7 @@ void server_release(struct server *s)
 
 	assert(!s->c.peer && !s->ownq);
 	server_stmt_parted(s);
+	server_record_end(s);
 	if (s->cancels) { /* a cancel that is still on its way must not hit the next user */
 		s->drain_due_us = 0;
 		if (s->c.state != SS_DRAIN)
@@ -559,6 +561,7 @@ static const struct link_server_ops server_link_ops = {
 	.prepare = server_prepare,
 	.expect = server_expect,
 	.begin = server_begin,
+	.record = server_record,
 	.begins = server_begins,
 	.skips = server_skips,
 	.settings = server_stmt_settings,

@@ -41,6 +41,14 @@ bool server_stmt_may_answer(const struct conn *c);
 bool server_stmt_must_wait(struct conn *c, bool unnamed);
 void server_stmt_go_on(struct server *s); /* what waited, if it need not wait any longer */
 void server_stmt_make_room(struct conn *c);
+/* server_heal.c: a batch that failed because a table has changed is run again. */
+void server_record(struct conn *c, const struct msg *m);
+void server_record_end(struct server *s);
+/* The oldest message of the record is answered. */
+void server_record_trim(struct server *s);
+/* Is this error one that running the batch again mends? Then that is done, and the client hears nothing of it. */
+bool server_heals(struct server *s, const struct msg *m);
+
 /* A transaction that was deferred; when its BEGIN fails: by_query: the request behind it was a Query. */
 void server_begin(struct conn *c, struct stmt *st, bool aborted);
 bool server_begins(struct conn *c);

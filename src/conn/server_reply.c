@@ -25,9 +25,13 @@ static enum verdict server_nonsense(struct server *s, const char *text)
 }
 
 /* A message of its place: on to the client, or to nobody. */
-static enum verdict server_pass(const struct server *s, const struct request *q)
+static enum verdict server_pass(struct server *s, const struct request *q)
 {
-	return s->c.peer && (!q || (q->action != ACT_SWALLOW && q->action != ACT_FRONT)) ? V_FORWARD : V_DROP;
+	if (!s->c.peer || (q && (q->action == ACT_SWALLOW || q->action == ACT_FRONT)))
+		return V_DROP;
+	if (q && q->kind != REQ_PARSE)
+		s->replied = true;
+	return V_FORWARD;
 }
 
 /* name and value stay valid as long as the message is in memory; both NULL when it is malformed (the server is closed then). */
@@ -87,6 +91,8 @@ static enum verdict server_on_end(struct server *s, enum request_kind kind)
 	if (!q || q->kind != kind || q->action == ACT_REFUSE)
 		return server_nonsense(s, "a reply that no request asked for");
 	v = server_pass(s, q);
+	if (kind == REQ_PARSE && v == V_FORWARD)
+		server_record_trim(s);
 	ring_pop(&s->ring);
 	return v;
 }
@@ -158,6 +164,8 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 		*arg = m->len;
 		return V_MORE;
 	}
+	if (server_heals(s, m))
+		return V_DROP;
 	wire_error_fields(m, &f);
 	if (strlen(f.code) != 5)
 		return server_nonsense(s, "an error without an SQLSTATE");
@@ -203,7 +211,10 @@ static enum verdict server_ready_for(struct server *s, struct conn *cl)
 		.now = s->vars,
 		.at_login = s->at_login,
 	};
-	enum verdict v = cl->ops->asks->ready(cl, &r);
+	enum verdict v;
+
+	server_record_end(s);
+	v = cl->ops->asks->ready(cl, &r);
 
 	if (s->slot.pool && s->slot.pool->mode == POOL_SESSION)
 		s->reset_due = true; /* whatever the mode is when they part */

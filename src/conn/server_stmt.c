@@ -49,16 +49,19 @@ void server_stmt_take(struct conn *c, struct stmt *st)
 	server_push(conn_server(c), (struct request){.kind = REQ_CLOSE, .action = ACT_FRONT, .stmt = stmt_ref(st)});
 }
 
+enum { BEGINS_KEPT = 4 };
+
 /* Not behind other requests: one of them may be a COPY, in which a Close ends the session. */
 void server_stmt_make_room(struct conn *c)
 {
 	struct server *s = conn_server(c);
-	size_t limit = (size_t)server_settings(s)->max_prepared_statements;
+	int64_t limit = server_settings(s)->max_prepared_statements;
 	struct stmt *st;
 
 	if (!ring_is_idle(&s->ring))
 		return;
-	while ((st = stmt_cache_oldest(&s->prepared, limit - 1)))
+	/* Without statements of clients there are still BEGINs. */
+	while ((st = stmt_cache_oldest(&s->prepared, (size_t)(limit > 0 ? limit : BEGINS_KEPT) - 1)))
 		server_stmt_take(c, st);
 }
 
@@ -265,6 +268,7 @@ void server_stmt_answer(struct server *s)
 		if (s->c.peer)
 			msgw_empty(relay_out(s->c.peer),
 				q->kind == REQ_PARSE ? MSG_PARSE_COMPLETE : MSG_CLOSE_COMPLETE);
+		server_record_trim(s);
 		ring_pop(&s->ring);
 	}
 }

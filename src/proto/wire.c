@@ -402,7 +402,7 @@ void wire_error_fields(const struct msg *m, struct error_fields *f)
 	struct msgr r = msgr_of(m);
 	bool localized = true; /* severity is still S or nothing */
 
-	*f = (struct error_fields){"", "", "", "", ""};
+	*f = (struct error_fields){"", "", "", "", "", ""};
 	for (;;) {
 		char field = (char)msgr_u8(&r);
 		const char *text;
@@ -427,6 +427,7 @@ void wire_error_fields(const struct msg *m, struct error_fields *f)
 		case 'M': f->message = text; break;
 		case 'D': f->detail = text; break;
 		case 'R': f->routine = text; break;
+		case 'W': f->context = text; break;
 		default: break;
 		}
 	}

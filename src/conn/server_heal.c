@@ -1,0 +1,91 @@
+/*
+ * server_heal.c: "cached plan must not change result type" (0A000) is nothing
+ * that a client can have caused: others prepared the statement that it shares,
+ * before a table was altered. As long as the client has heard nothing of its
+ * batch, the statement is prepared anew and the batch run again. Its messages
+ * are kept for that, as they came, until they are answered.
+ */
+#include <string.h>
+
+#include "conn/conn.h"
+#include "conn/relay.h"
+#include "conn/server_priv.h"
+#include "proto/msgw.h"
+#include "proto/wire.h"
+
+enum { RECORD_MAX = 65536 };
+
+void server_record_end(struct server *s)
+{
+	if (s->recording || s->batch.data)
+		buf_free(&s->batch);
+	s->recording = s->healed = false;
+}
+
+/* Outside of a block only, and not what is sent before an earlier batch is answered: that would come before it. */
+void server_record(struct conn *c, const struct msg *m)
+{
+	struct server *s = conn_server(c);
+
+	if (ring_is_idle(&s->ring)) {
+		buf_free(&s->batch);
+		s->recording = s->status == 'I';
+		s->replied = false;
+	}
+	if (!s->recording)
+		return;
+	if (s->ring.syncs || s->ring.queries || m->have < m->len || buf_len(&s->batch) + m->len > RECORD_MAX)
+		server_record_end(s);
+	else
+		buf_append(&s->batch, m->payload - WIRE_HEADER, (size_t)WIRE_HEADER + m->len);
+}
+
+/* A Flush has no answer: it goes with what it stood behind. */
+void server_record_trim(struct server *s)
+{
+	struct msg m;
+	size_t need;
+
+	while (s->recording && wire_scan(WIRE_CLIENT, buf_head(&s->batch), buf_len(&s->batch), &m, &need) == WIRE_OK) {
+		buf_consume(&s->batch, (size_t)WIRE_HEADER + m.len);
+		if (m.type != MSG_FLUSH)
+			return;
+	}
+}
+
+static bool server_may_heal(const struct server *s, const struct msg *m)
+{
+	struct request *front = ring_front(&s->ring);
+	const struct conn *cl = s->c.peer;
+	struct error_fields f;
+
+	if (!s->recording || s->replied || s->healed || !front || !front->name || !front->name->stmt || !cl ||
+		cl->left || relay_is_scanned(cl) || buf_failed(&s->batch))
+		return false;
+	wire_error_fields(m, &f);
+	return !strcmp(f.code, "0A000") && !strcmp(f.routine, "RevalidateCachedQuery") && !f.context[0];
+}
+
+bool server_heals(struct server *s, const struct msg *m)
+{
+	struct request *front = ring_front(&s->ring), *sync;
+	struct stmt *st;
+
+	if (!server_may_heal(s, m))
+		return false;
+	st = stmt_ref(front->name->stmt);
+	ring_error(&s->ring, server_stmt_undo, s);
+	sync = ring_front(&s->ring);
+	if (sync) {
+		sync->action = ACT_SWALLOW;
+	} else {
+		msgw_sync(relay_out(&s->c));
+		server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
+	}
+	server_stmt_take(&s->c, st);
+	stmt_unref(&st);
+	s->recording = false;
+	s->healed = true;
+	relay_unread(s->c.peer, &s->batch);
+	return true;
+}

@@ -25,6 +25,8 @@ SHOW(sockets, "SOCKETS", "All connections with the state of their buffers.")
 SHOW(active_sockets, "ACTIVE_SOCKETS", "The same for connections that are at work.")
 SHOW(lists, "LISTS", "How many there are of everything.")
 SHOW(mem, "MEM", "Memory by use.")
+SHOW(prepared, "PREPARED", "Prepared statements of clients in transaction and statement mode: the name that each has on "
+	"servers, and how many clients and servers have it.")
 SHOW(state, "STATE", "Whether all is paused.")
 SHOW(stats, "STATS", "Counters of each database since the start, and averages a second of the last stats_period. Times "
 	"are microseconds.")

@@ -13,6 +13,7 @@
 #include "conn/server.h"
 #include "net/tls.h"
 #include "pool/pool.h"
+#include "pool/stmt.h"
 #include "pool/vars.h"
 #include "show_priv.h"
 
@@ -212,11 +213,13 @@ static void get_application_name(struct cell *c, const void *row, unsigned arg)
 	cell_text(c, name != NULL ? name : "");
 }
 
-static void get_zero(struct cell *c, const void *row, unsigned arg)
+/* Of a client its names, of a server what it has: in session mode that is the server's business and nothing is known. */
+static void get_prepared(struct cell *c, const void *row, unsigned arg)
 {
-	(void)row;
+	const struct client *cl = as_client(row);
+
 	(void)arg;
-	cell_number(c, 0);
+	cell_number(c, (int64_t)(cl != NULL ? stmt_map_count(cl->names) : stmt_cache_count(&as_server(row)->prepared)));
 }
 
 static void get_id(struct cell *c, const void *row, unsigned arg)
@@ -269,7 +272,7 @@ static void get_buffer(struct cell *c, const void *row, unsigned arg)
 	{"remote_pid", COLUMN_INT4, get_remote_pid, 0}, \
 	{"tls", COLUMN_TEXT, get_tls, 0}, \
 	{"application_name", COLUMN_TEXT, get_application_name, 0}, \
-	{"prepared_statements", COLUMN_INT4, get_zero, 0}, \
+	{"prepared_statements", COLUMN_INT4, get_prepared, 0}, \
 	{"id", COLUMN_INT4, get_id, 0}
 /* clang-format on */
 

@@ -152,9 +152,19 @@ static const struct table tables[] = {
 	{"LISTS", "s:list i:items"},
 	{"CONFIG", "s:key s:value s:default s:changeable"},
 	{"MEM", "s:name i:size i:used i:free q:memtotal"},
+	{"PREPARED", "s:name s:query s:parameter_types i:clients i:servers q:uses s:shared"},
 	{"STATE", "s:key s:value"},
 	{"VERSION", "s:version"},
 };
+
+/* A client with a prepared statement: with it no table is empty. */
+static PGconn *client_with_statement(struct bouncer *b, const char *sql)
+{
+	PGconn *c = client(b);
+
+	assert_int_equal(PQresultStatus(db_keep(PQprepare(c, "st", sql, 0, NULL))), PGRES_COMMAND_OK);
+	return c;
+}
 
 static char *columns_of(const PGresult *r)
 {
@@ -177,7 +187,7 @@ static void the_columns_of_every_table(void **state)
 	PGconn *c = admin(b);
 
 	(void)state;
-	db_value(client(b), "select 1");
+	client_with_statement(b, "select 1");
 	for (size_t i = 0; i < LENGTH(tables); i++) {
 		PGresult *r = db_keep(PQexec(c, e2e_text("SHOW %s", tables[i].name)));
 
@@ -198,7 +208,7 @@ static void the_same_in_the_extended_protocol(void **state)
 	PGconn *c = admin(b);
 
 	(void)state;
-	db_value(client(b), "select 1");
+	client_with_statement(b, "select 1");
 	for (size_t i = 0; i < LENGTH(tables); i++) {
 		const char *sql = e2e_text("show %s", tables[i].name), *name = e2e_text("s%zu", i);
 		PGresult *r = db_keep(PQexecParams(c, sql, 0, NULL, NULL, NULL, NULL, 0));
@@ -432,6 +442,31 @@ static void lists_and_counters(void **state)
 	assert_true(bouncer_number(b, "TOTALS", "name", "total_query_count", "value") > 8);
 }
 
+static void prepared_statements(void **state)
+{
+	struct bouncer *b = start(NULL);
+	PGconn *one = client_with_statement(b, "select $1::int + $2::int8");
+	static const char *const values[] = {"1", "2"};
+	PGresult *r;
+
+	(void)state;
+	client_with_statement(b, "select $1::int + $2::int8");
+	r = db_keep(PQexecPrepared(one, "st", 2, values, NULL, NULL, 0));
+	assert_string_equal(PQgetvalue(r, 0, 0), "3");
+	r = bouncer_show(b, "SHOW PREPARED");
+	assert_int_equal(PQntuples(r), 1);
+	assert_string_equal(PQgetvalue(r, 0, PQfnumber(r, "query")), "select $1::int + $2::int8");
+	assert_string_equal(PQgetvalue(r, 0, PQfnumber(r, "clients")), "2");
+	assert_string_equal(PQgetvalue(r, 0, PQfnumber(r, "servers")), "1");
+	assert_string_equal(PQgetvalue(r, 0, PQfnumber(r, "uses")), "1");
+	assert_string_equal(PQgetvalue(r, 0, PQfnumber(r, "shared")), "yes");
+	/* The server calls it what the table does. */
+	assert_string_equal(db_value(one, "select name from pg_prepared_statements"),
+		PQgetvalue(r, 0, PQfnumber(r, "name")));
+	assert_int_equal(bouncer_number(b, "SERVERS", "state", "idle", "prepared_statements"), 1);
+	assert_int_equal(bouncer_number(b, "CLIENTS", "database", "app", "prepared_statements"), 1);
+}
+
 static void averages_are_of_a_period(void **state)
 {
 	struct bouncer *b = start("stats_period = 1");
@@ -608,6 +643,7 @@ static void rights(void **state)
 	PGconn *c = db_connect("%s dbname=pgbouncer user=stats", bouncer_dsn(b));
 
 	(void)state;
+	client_with_statement(b, "select 1");
 	for (size_t i = 0; i < LENGTH(tables); i++)
 		assert_int_equal(PQresultStatus(db_keep(PQexec(c, e2e_text("show %s", tables[i].name)))),
 			PGRES_TUPLES_OK);
@@ -1056,7 +1092,8 @@ int main(void)
 		e2e_test(databases_and_users),
 		e2e_test(clients_and_servers_at_work),
 		e2e_test(lists_and_counters),
-		e2e_test(averages_are_of_a_period),
+		e2e_test(prepared_statements),
+		cmocka_unit_test(averages_are_of_a_period),
 		e2e_test(config_is_sorted_and_says_what_can_be_changed),
 		e2e_test(help_is_a_notice),
 		e2e_test(what_a_tool_looks_at_first),

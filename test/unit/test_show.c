@@ -64,6 +64,7 @@ static const struct {
 	{"LISTS", "list s,items i"},
 	{"CONFIG", "key s,value s,default s,changeable s"},
 	{"MEM", "name s,size i,used i,free i,memtotal q"},
+	{"PREPARED", "name s,query s,parameter_types s,clients i,servers i,uses q,shared s"},
 	{"STATE", "key s,value s"},
 	{"VERSION", "version s"},
 };
@@ -198,6 +199,22 @@ static void query(struct end *e, const char *sql)
 	bytes_free(&b);
 }
 
+/* A Parse of a text and n type oids, from 23 on. Its batch stays open: behind a Sync the next one would wait. */
+static void prepare(struct end *e, const char *name, const char *sql, uint16_t n)
+{
+	struct bytes b = {0};
+
+	bytes_u8(&b, 'P');
+	bytes_u32(&b, (uint32_t)(4 + strlen(name) + 1 + strlen(sql) + 1 + 2 + 4 * n));
+	bytes_str(&b, name);
+	bytes_str(&b, sql);
+	bytes_u16(&b, n);
+	for (uint32_t i = 0; i < n; i++)
+		bytes_u32(&b, 23 + i);
+	world_send(e, b.p, b.n, NULL, 0);
+	bytes_free(&b);
+}
+
 static struct world *begin(void)
 {
 	static const struct way whole = {.name = "whole", .cut = -1};
@@ -227,7 +244,7 @@ static void test_formats(void **state)
 	(void)state;
 	connect_as(w, "a", "adm", "pgbouncer");
 	query(connect_as(w, "b", "u", "d"), "select 1");
-	query(connect_as(w, "c", "u", "d"), "select 1");
+	prepare(connect_as(w, "c", "u", "d"), "st", "select $1", 1);
 	for (int i = 0; i < TABLES; i++) {
 		char command[64];
 		const struct show_table *t = show_find(tables[i].name);
@@ -445,6 +462,56 @@ static void test_config(void **state)
 	end(w);
 }
 
+static void test_prepared(void **state)
+{
+	static const char hook[] = "\xc3\xa4"; /* a character of two bytes */
+	struct world *w = begin();
+	struct end *e;
+	struct rows r;
+	char text[3][1200];
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	for (int i = 0; i < 3; i++)
+		text[i][1001] = '\0';
+	text[0][1000] = '\0';		 /* fits */
+	memcpy(text[1] + 999, hook, 3);	 /* is cut in front of the character */
+	memset(text[2] + 900, 0x80, 60); /* is no UTF-8, and is cut as it comes */
+	memset(text[2] + 960, 0x80, 41);
+	e = connect_as(w, "b", "u", "d");
+	for (int i = 0; i < 3; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "s%d", i);
+		prepare(e, name, text[i], (uint16_t)(i == 1 ? 3 : 0));
+	}
+	prepare(e, "now", "select 'now'::date", 0);
+	prepare(e, "", "select 'of nobody'", 0);
+
+	r = run(w, "show prepared", 0);
+	assert_int_equal(r.n, 4);
+	assert_string_equal(named(&r, "PREPARED", 0, "name"), "psbouncer_1");
+	assert_string_equal(named(&r, "PREPARED", 0, "query"), text[0]);
+	assert_string_equal(named(&r, "PREPARED", 0, "parameter_types"), "");
+	assert_string_equal(named(&r, "PREPARED", 0, "clients"), "1");
+	assert_string_equal(named(&r, "PREPARED", 0, "servers"), "1");
+	assert_string_equal(named(&r, "PREPARED", 0, "uses"), "0");
+	assert_string_equal(named(&r, "PREPARED", 0, "shared"), "yes");
+	strcpy(text[1] + 999, "...");
+	assert_string_equal(named(&r, "PREPARED", 1, "query"), text[1]);
+	assert_string_equal(named(&r, "PREPARED", 1, "parameter_types"), "23 24 25");
+	strcpy(text[2] + 1000, "...");
+	assert_string_equal(named(&r, "PREPARED", 2, "query"), text[2]);
+	assert_string_equal(named(&r, "PREPARED", 3, "shared"), "no");
+	buf_free(&r.b);
+
+	r = run(w, "show sockets", 0);
+	assert_string_equal(named(&r, "SOCKETS", 0, "prepared_statements"), "4");
+	assert_string_equal(named(&r, "SOCKETS", 1, "prepared_statements"), "4");
+	buf_free(&r.b);
+	end(w);
+}
+
 /* ---- the writer ---- */
 
 struct number_row {
@@ -553,6 +620,7 @@ int main(void)
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_stats),
 		cmocka_unit_test(test_config),
+		cmocka_unit_test(test_prepared),
 		cmocka_unit_test(test_numeric),
 		cmocka_unit_test(test_out_of_range),
 	};

@@ -185,6 +185,24 @@ static void execute(struct buf *b)
 	msgw_execute(b, "");
 }
 
+static void close_statement(struct buf *b)
+{
+	msgw_close(b, 'S', "st");
+}
+
+static void close_portal(struct buf *b)
+{
+	msgw_close(b, 'P', "");
+}
+
+/* What is behind it comes from elsewhere. */
+static void head(struct buf *b)
+{
+	msgw_head(b, MSG_PARSE, 6);
+	msgw_cstr(b, "s");
+	buf_append(b, "x\0\0", 4);
+}
+
 /* side -1: a packet without a type */
 static const struct {
 	void (*write)(struct buf *b);
@@ -232,6 +250,9 @@ static const struct {
 	{bind_nothing, WIRE_CLIENT, BYTES("B\0\0\0\x0c\0\0\0\0\0\0\0\0")},
 	{describe, WIRE_CLIENT, BYTES("D\0\0\0\7Px\0")},
 	{execute, WIRE_CLIENT, BYTES("E\0\0\0\x09\0\0\0\0\0")},
+	{close_statement, WIRE_CLIENT, BYTES("C\0\0\0\x08Sst\0")},
+	{close_portal, WIRE_CLIENT, BYTES("C\0\0\0\6P\0")},
+	{head, WIRE_CLIENT, BYTES("P\0\0\0\x0as\0x\0\0\0")},
 	{msgw_sync, WIRE_CLIENT, BYTES("S\0\0\0\4")},
 	{msgw_terminate, WIRE_CLIENT, BYTES("X\0\0\0\4")},
 };
@@ -355,6 +376,94 @@ static void test_error_fields(void **state)
 	buf_free(&b);
 }
 
+/* A name in an error: in its message, detail and hint, as often as it stands there, and nowhere else. */
+static void test_error_renamed(void **state)
+{
+	static const struct {
+		const char *from, *to;
+		const char *error;
+		size_t error_len;
+		const char *want;
+		size_t want_len;
+	} cases[] = {
+		{"psbouncer_1", "st",
+			BYTES("E\0\0\0\x1c"
+			      "SERROR\0Mno psbouncer_1\0\0"),
+			BYTES("E\0\0\0\x13"
+			      "SERROR\0Mno st\0\0")},
+		/* Longer, and empty. */
+		{"n", "name",
+			BYTES("E\0\0\0\x0b"
+			      "M\"n\"\0\0\0"),
+			BYTES("E\0\0\0\x0d"
+			      "M\"name\"\0\0")},
+		{"n", "",
+			BYTES("E\0\0\0\x0a"
+			      "Mn.n\0\0"),
+			BYTES("E\0\0\0\x08"
+			      "M.\0\0")},
+		/* Beginning, middle, end, and twice at once; what it becomes is not looked at again. */
+		{"n", "nn",
+			BYTES("E\0\0\0\x10"
+			      "Mn.n.nn.n\0\0\0"),
+			BYTES("E\0\0\0\x14"
+			      "Mnn.nn.nnnn.nn\0\0")},
+		{"aa", "b",
+			BYTES("E\0\0\0\x0a"
+			      "Maaa\0\0"),
+			BYTES("E\0\0\0\x09"
+			      "Mba\0\0")},
+		/* The fields that speak to people. */
+		{"n", "st",
+			BYTES("E\0\0\0\x1a"
+			      "Sn\0Cn\0Mn\0Dn\0Hn\0Wn\0Rn\0\0"),
+			BYTES("E\0\0\0\x1d"
+			      "Sn\0Cn\0Mst\0Dst\0Hst\0Wn\0Rn\0\0")},
+		/* Without it, without a field, and a notice. */
+		{"n", "st",
+			BYTES("E\0\0\0\x0c"
+			      "Mother\0\0"),
+			BYTES("E\0\0\0\x0c"
+			      "Mother\0\0")},
+		{"n", "st",
+			BYTES("E\0\0\0\x05"
+			      "\0"),
+			BYTES("E\0\0\0\x05"
+			      "\0")},
+		{"n", "st",
+			BYTES("N\0\0\0\x08"
+			      "Mn\0\0"),
+			BYTES("N\0\0\0\x09"
+			      "Mst\0\0")},
+		/* What a server should not send becomes whole: the end is missing. */
+		{"n", "st",
+			BYTES("E\0\0\0\x07"
+			      "Mn\0"),
+			BYTES("E\0\0\0\x09"
+			      "Mst\0\0")},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ROWS(cases); i++) {
+		struct buf b = {0};
+		struct msg m;
+		size_t need;
+
+		assert_int_equal(wire_scan(WIRE_SERVER, cases[i].error, cases[i].error_len, &m, &need), WIRE_OK);
+		buf_append(&b, "front", 5);
+		msgw_error_renamed(&b, &m, cases[i].from, cases[i].to);
+		assert_false(buf_failed(&b));
+		if (buf_len(&b) != 5 + cases[i].want_len || memcmp(buf_head(&b) + 5, cases[i].want, cases[i].want_len))
+			fail_msg("case %zu: %u bytes", i, buf_len(&b));
+		buf_free(&b);
+		/* A buffer that has failed stays so. */
+		b.failed = true;
+		msgw_error_renamed(&b, &m, cases[i].from, cases[i].to);
+		assert_true(buf_failed(&b));
+		buf_free(&b);
+	}
+}
+
 static int trim(void **state)
 {
 	(void)state;
@@ -370,6 +479,7 @@ int main(void)
 		cmocka_unit_test(test_moving),
 		cmocka_unit_test(test_failed),
 		cmocka_unit_test(test_error_fields),
+		cmocka_unit_test(test_error_renamed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, trim);

@@ -258,6 +258,41 @@ static void test_long_names(void **state)
 	world_free(&w);
 }
 
+/* A name of nothing: only to speak of. It is in no map, and fail and restore leave it alone. */
+static void test_unknown(void **state)
+{
+	struct world w = world_new();
+	struct stmt *s = get(&w, "0");
+	struct stmt_map *m = NULL;
+	struct stmt_name *n = stmt_name_unknown("x"), *empty = stmt_name_unknown(""), *hold;
+	char name[STMT_NAME_MAX + 1];
+
+	(void)state;
+	assert_string_equal(n->name, "x");
+	assert_null(n->stmt);
+	assert_string_equal(empty->name, "");
+	stmt_name_unref(&empty);
+	assert_null(empty);
+	assert_ptr_not_equal(stmt_map_add(&m, "x", s), n);
+	hold = stmt_name_ref(n);
+	stmt_name_unref(&n);
+	stmt_map_restore(hold);
+	stmt_map_fail(hold);
+	assert_string_equal(hold->name, "x");
+	assert_int_equal(stmt_map_count(m), 1);
+	assert_ptr_equal(stmt_map_find(m, "x")->stmt, s);
+	assert_int_equal(s->clients, 1);
+	stmt_map_free(&m);
+	stmt_name_unref(&hold);
+	memset(name, 'x', STMT_NAME_MAX);
+	name[STMT_NAME_MAX] = '\0';
+	n = stmt_name_unknown(name);
+	assert_string_equal(n->name, name);
+	stmt_name_unref(&n);
+	stmt_unref(&s);
+	world_free(&w);
+}
+
 /* What did not happen, in either order of the requests [Close a][Parse a][Close a][Parse a]. */
 static void test_undo(void **state)
 {
@@ -581,6 +616,7 @@ int main(void)
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_long_names),
+		cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_undo),
 		cmocka_unit_test(test_clear),
 		cmocka_unit_test(test_map_model),

@@ -3,4 +3,4 @@
  * REFUSAL(NAME, code, text, hint)
  */
 REFUSAL(NAMED_STATEMENT, "0A000", "named prepared statements are not supported in this pool mode",
-	"Use pool_mode=session, or unnamed statements (simple or extended protocol without server-side prepare).")
+	"Set max_prepared_statements, or use pool_mode=session or unnamed statements.")

@@ -282,9 +282,10 @@ struct undone {
 	const struct stmt *st;
 	uint8_t why[16];
 	size_t n, failed;
+	uint8_t later;
 };
 
-static void note_undo(const struct request *q, bool failed, void *arg)
+static void note_undo(const struct request *q, bool failed, struct request *later, void *arg)
 {
 	struct undone *u = arg;
 
@@ -294,6 +295,7 @@ static void note_undo(const struct request *q, bool failed, void *arg)
 	assert_true(u->st->refs > 1);
 	assert_string_equal(q->name->name, "x");
 	u->why[u->n++] = q->why;
+	u->later = later ? later->why : 0;
 	if (failed)
 		u->failed = u->n;
 }
@@ -349,6 +351,45 @@ static void test_undo(void **state)
 		}
 }
 
+/* Undo is told of the first request behind the Sync that is about the unnamed statement, of none before it. */
+static void test_later(void **state)
+{
+	static const struct {
+		const char *kinds; /* 'u' in front: of the unnamed statement */
+		uint8_t later;	   /* by number, 0: none */
+	} cases[] = {
+		{"PS", 0},
+		{"uPBS", 0},
+		{"uPBSuP", 4},
+		{"PSPCuCuPS", 5},
+		{"PSuQuP", 3},
+		{"uPuQ", 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct world w = world_new();
+		struct undone u = {.st = w.st};
+		struct ring r = {0};
+		uint8_t number = 1;
+
+		for (const char *p = cases[i].kinds; *p; p++) {
+			bool unnamed = *p == 'u';
+
+			p += unnamed;
+			ring_push(&r, (struct request){.kind = (uint8_t)letter_kind(*p),
+					      .why = number++,
+					      .unnamed = unnamed,
+					      .name = stmt_name_unknown("x"),
+					      .stmt = stmt_ref(w.st)});
+		}
+		ring_error(&r, note_undo, &u);
+		assert_int_equal(u.later, cases[i].later);
+		ring_free(&r);
+		world_free(&w);
+	}
+}
+
 /* A request's references are given back wherever it ends. */
 static void test_references(void **state)
 {
@@ -389,9 +430,10 @@ static void test_references(void **state)
 }
 
 /* The undo of names: [Close x][Parse x][Parse y] that are skipped leave x what it was. */
-static void undo_names(const struct request *q, bool failed, void *arg)
+static void undo_names(const struct request *q, bool failed, struct request *later, void *arg)
 {
 	(void)failed;
+	(void)later;
 	(void)arg;
 	if (!q->name)
 		return;
@@ -437,6 +479,7 @@ int main(void)
 		cmocka_unit_test(test_grow),
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_undo),
+		cmocka_unit_test(test_later),
 		cmocka_unit_test(test_references),
 		cmocka_unit_test(test_names),
 	};

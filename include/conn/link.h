@@ -46,6 +46,7 @@ struct link_server_ops {
 	bool (*has)(struct conn *s, struct stmt *st);
 	void (*put)(struct conn *s, struct stmt *st);
 	void (*take)(struct conn *s, struct stmt *st);
+	void (*put_now)(struct conn *s, struct stmt *st); /* in a batch of its own, for a Query */
 	void (*put_unnamed)(struct conn *s);
 	bool (*may_answer)(const struct conn *s);
 	bool (*must_wait)(struct conn *s, bool unnamed);

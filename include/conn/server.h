@@ -46,6 +46,7 @@ struct server {
 	struct vars *settings;	    /* vars without what no literal depends on ... */
 	struct vars *settings_of;   /* ... when it was this set */
 	struct stmt_cache prepared; /* clients' statements that it has */
+	struct stmt_name *drops;    /* what the next Execute of this batch deallocates; a reference */
 	struct buf batch;	    /* the client's messages that are not answered, while they may be run again */
 	int64_t drain_due_us;	    /* DRAIN: when a cancelled request must have ended; 0: never */
 	unsigned cancels;	    /* cancel requests under way to it */

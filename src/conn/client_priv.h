@@ -9,6 +9,7 @@
 #include "conn/client.h"
 
 struct msg;
+struct request;
 struct settings;
 
 const struct settings *client_settings(const struct client *cl);
@@ -44,6 +45,8 @@ enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t 
 enum verdict client_stmt_bind(struct client *cl, const struct msg *m, uint32_t *arg);
 enum verdict client_stmt_describe(struct client *cl, const struct msg *m, uint32_t *arg);
 enum verdict client_stmt_close(struct client *cl, const struct msg *m, uint32_t *arg);
+/* A Query that is DEALLOCATE of a name the client has, expected as q: it was sent with the server's name. False: it was not. */
+bool client_stmt_deallocate(struct client *cl, const struct msg *m, struct request *q);
 void client_stmt_forget(struct client *cl, const char *name); /* Close, without a server */
 
 #endif

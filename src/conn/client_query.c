@@ -218,17 +218,21 @@ static void client_push(struct conn *s, enum request_kind kind)
 	s->ops->serves->expect(s, (struct request){.kind = (uint8_t)kind});
 }
 
-static void client_on_query(struct client *cl, struct conn *s, const struct msg *m)
+static enum verdict client_on_query(struct client *cl, struct conn *s, const struct msg *m)
 {
 	struct text t = client_query_text(m);
+	struct request q = {.kind = REQ_QUERY,
+		.may_commit = client_may_commit(cl, t),
+		.alters = client_alters(cl, t),
+		.unnamed = true,
+		.stmt = cl->c.unnamed};
 
 	cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
-	s->ops->serves->expect(s, (struct request){.kind = REQ_QUERY,
-					  .may_commit = client_may_commit(cl, t),
-					  .alters = client_alters(cl, t),
-					  .unnamed = true,
-					  .stmt = cl->c.unnamed});
 	cl->c.unnamed = NULL; /* any Query ends it */
+	if (q.alters && client_shares_statements(cl) && client_stmt_deallocate(cl, m, &q))
+		return V_DROP;
+	s->ops->serves->expect(s, q);
+	return V_FORWARD;
 }
 
 /* What running it may do is noted with its name, since an Execute names a portal. */
@@ -314,7 +318,7 @@ static enum verdict client_send(struct client *cl, struct conn *s, const struct 
 		s->ops->serves->record(s, m);
 	}
 	switch (m->type) {
-	case MSG_QUERY: client_on_query(cl, s, m); break;
+	case MSG_QUERY: v = client_on_query(cl, s, m); break;
 	case MSG_FUNCTION_CALL: client_push(s, REQ_QUERY); break;
 	case MSG_PARSE: v = client_on_parse(cl, s, m, arg); break;
 	case MSG_BIND: v = client_on_bind(cl, s, m, arg); break;

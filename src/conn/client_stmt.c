@@ -63,6 +63,50 @@ static enum verdict client_to_nothing(struct client *cl, struct request q, const
 	return V_HEAD;
 }
 
+/* ---- DEALLOCATE name, by SQL ---------------------------------------------------------------- */
+
+/* The statement that a text of n bytes, which is nothing else, deallocates, and where its name stands; NULL: none. */
+static struct stmt_name *client_deallocates(const struct client *cl, const char *text, size_t n, struct sql_name *name)
+{
+	struct sqlscan scan;
+	struct sql_stmt st, more;
+
+	if (!cl->names || sqlscan_is_plain(text, n))
+		return NULL;
+	scan = sqlscan_init(text, n, true, client_standard_strings(cl));
+	if (sqlscan_next(&scan, &st) != SQLSCAN_STATEMENT || sqlscan_prepared(&st, name) != SQL_PREPARED_DEALLOCATE ||
+		sqlscan_next(&scan, &more) != SQLSCAN_END)
+		return NULL;
+	return stmt_map_find(cl->names, name->name);
+}
+
+/* A payload of n bytes with the server's name of a statement in place of the client's. */
+static void put_renamed(struct buf *out, const char *payload, size_t n, const struct sql_name *name, const char *to)
+{
+	size_t before = (size_t)(name->text - payload);
+
+	buf_append(out, payload, before);
+	buf_puts(out, to);
+	buf_append(out, name->text + name->len, n - before - name->len);
+}
+
+bool client_stmt_deallocate(struct client *cl, const struct msg *m, struct request *q)
+{
+	struct conn *s = cl->c.peer;
+	struct sql_name name;
+	struct stmt_name *n = m->have < m->len ? NULL : client_deallocates(cl, m->payload, m->len - 1, &name);
+
+	if (!n)
+		return false;
+	if (!s->ops->serves->has(s, n->stmt))
+		s->ops->serves->put_now(s, n->stmt);
+	q->name = stmt_name_ref(n);
+	s->ops->serves->expect(s, *q);
+	msgw_head(relay_out(s), m->type, (uint32_t)(m->len - name.len + strlen(n->stmt->name)));
+	put_renamed(relay_out(s), m->payload, m->len, &name, n->stmt->name);
+	return true;
+}
+
 /* ---- Parse --------------------------------------------------------------------------- */
 
 /* Text, NUL, count, that many type oids: what a stmt's body must be. */
@@ -81,6 +125,33 @@ static bool same_body(const struct stmt *st, const char *body, size_t len)
 	return st && st->len == len && !memcmp(st->body, body, len);
 }
 
+/* What is kept of it has the server's name too. */
+static enum verdict client_parse_deallocate(struct client *cl, const struct msg *m, struct stmt_name *n,
+	const struct sql_name *name)
+{
+	struct conn *s = cl->c.peer;
+	struct registry *r = &cl->c.pooler->registry;
+	struct request q = {.kind = REQ_PARSE, .unnamed = true, .drops = true, .stmt = cl->c.unnamed};
+	struct buf body = {0};
+
+	put_renamed(&body, m->payload + 1, m->len - 1, name, n->stmt->name);
+	cl->c.unnamed =
+		buf_failed(&body) ? NULL : stmt_get(r->stmts, r->no_vars, buf_head(&body), buf_len(&body), true);
+	buf_free(&body);
+	if (!cl->c.unnamed) {
+		cl->c.unnamed = q.stmt;
+		return client_out_of_memory(cl);
+	}
+	if (!s->ops->serves->has(s, n->stmt))
+		s->ops->serves->put(s, n->stmt);
+	q.name = stmt_name_ref(n);
+	s->ops->serves->expect(s, q);
+	msgw_head(relay_out(s), MSG_PARSE, (uint32_t)(1 + cl->c.unnamed->len));
+	msgw_u8(relay_out(s), 0);
+	buf_append(relay_out(s), cl->c.unnamed->body, cl->c.unnamed->len);
+	return V_DROP;
+}
+
 /* It always goes to the server; what it was is kept, so that another server can be given it. */
 static enum verdict client_parse_unnamed(struct client *cl, const struct msg *m)
 {
@@ -88,9 +159,13 @@ static enum verdict client_parse_unnamed(struct client *cl, const struct msg *m)
 	struct registry *r = &cl->c.pooler->registry;
 	const char *body = m->payload + 1;
 	struct request q = {.kind = REQ_PARSE, .action = ACT_FORWARD, .unnamed = true, .stmt = cl->c.unnamed};
+	struct stmt_name *n;
+	struct sql_name name;
 
 	if (m->have < m->len || !body_is_sound(body, m->len - 1)) {
 		cl->c.unnamed = NULL;
+	} else if ((n = client_deallocates(cl, body, strlen(body), &name))) {
+		return client_parse_deallocate(cl, m, n, &name);
 	} else if (same_body(cl->c.unnamed, body, m->len - 1)) {
 		stmt_ref(cl->c.unnamed);
 	} else {

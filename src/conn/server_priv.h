@@ -40,7 +40,10 @@ void server_stmt_put_unnamed(struct conn *c);
 bool server_stmt_may_answer(const struct conn *c);
 bool server_stmt_must_wait(struct conn *c, bool unnamed);
 void server_stmt_go_on(struct server *s); /* what waited, if it need not wait any longer */
+void server_stmt_put_now(struct conn *c, struct stmt *st);
 void server_stmt_make_room(struct conn *c);
+/* A statement of SQL that was to drop the one that the client calls n has come to a good end. */
+void server_stmt_dropped(struct server *s, struct stmt_name *n);
 /* server_heal.c: a batch that failed because a table has changed is run again. */
 void server_record(struct conn *c, const struct msg *m);
 void server_record_end(struct server *s);

@@ -121,6 +121,8 @@ static enum verdict server_on_complete(struct server *s, const struct msg *m)
 		return server_nonsense(s, "a CommandComplete that no request asked for");
 	if (m->type == MSG_COMMAND_COMPLETE) {
 		server_note_tag(s, m->payload);
+		if (q->name && !strcmp(m->payload, "DEALLOCATE"))
+			server_stmt_dropped(s, q->name);
 		if (s->c.peer && q->action != ACT_SWALLOW)
 			s->c.peer->ops->asks->completed(s->c.peer, m->payload);
 		ring_copy_done(&s->ring);

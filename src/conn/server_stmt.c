@@ -74,6 +74,24 @@ void server_stmt_put(struct conn *c, struct stmt *st)
 	server_push(s, (struct request){.kind = REQ_PARSE, .action = ACT_FRONT, .stmt = stmt_ref(st)});
 }
 
+/* Whether it works is seen by what follows. */
+void server_stmt_put_now(struct conn *c, struct stmt *st)
+{
+	struct server *s = conn_server(c);
+
+	server_stmt_make_room(c);
+	server_parse(s, st->name, st);
+	server_push(s, (struct request){.kind = REQ_PARSE, .action = ACT_SWALLOW, .stmt = stmt_ref(st)});
+	msgw_sync(relay_out(c));
+	server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
+}
+
+void server_stmt_dropped(struct server *s, struct stmt_name *n)
+{
+	stmt_cache_remove(&s->prepared, n->stmt);
+	stmt_map_fail(n);
+}
+
 /* st: with UNNAMED_KNOWN. */
 static void server_unnamed(struct server *s, enum server_unnamed what, struct stmt *st)
 {
@@ -256,6 +274,7 @@ void server_stmt_sent(struct server *s, const struct request *q)
 
 void server_stmt_parted(struct server *s)
 {
+	stmt_name_unref(&s->drops);
 	if (s->unnamed == UNNAMED_CLIENTS)
 		s->unnamed = UNNAMED_OTHER;
 }
@@ -326,6 +345,7 @@ void server_stmt_free(struct server *s)
 {
 	stmt_cache_clear(&s->prepared);
 	stmt_unref(&s->c.unnamed);
+	stmt_name_unref(&s->drops);
 	vars_unref(&s->settings_of);
 	vars_unref(&s->settings);
 }

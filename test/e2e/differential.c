@@ -405,7 +405,8 @@ static void stage_open(struct stage *st, bool newest)
 	for (size_t t = SESSION; t < TARGETS; t++)
 		databases = e2e_text("%s%s = host=127.0.0.1 port=%d dbname=postgres pool_mode=%s pool_size=2\n",
 			databases, target_names[t], pg_port(st->pg), target_names[t]);
-	st->bouncer = bouncer_start(&(struct bouncer_options){.databases = databases, .settings = "auth_type = trust\ndefer_begin = 1"});
+	st->bouncer = bouncer_start(&(struct bouncer_options){
+		.databases = databases, .settings = "auth_type = trust\ndefer_begin = 1"});
 	for (size_t t = 0; t < TARGETS; t++)
 		for (unsigned k = 0; k < CLIENTS; k++)
 			st->players[t][k] = (struct player){.fd = -1,

@@ -31,8 +31,12 @@ struct link_server_ops {
 	 */
 	void (*begin)(struct conn *s, struct stmt *st, bool aborted);
 	bool (*begins)(struct conn *s);
-	/* m is the client's next message: it is kept as long as its batch may have to be run again. */
+	/*
+	 * m is the client's next message: it is kept as long as its batch may have to be run again. unrecord: it was not sent yet,
+	 * and will be offered once more.
+	 */
 	void (*record)(struct conn *s, const struct msg *m);
+	void (*unrecord)(struct conn *s, const struct msg *m);
 	/* It has said an error and skips to a Sync: what comes before that is nothing to it. */
 	bool (*skips)(const struct conn *s);
 	/*
@@ -52,7 +56,7 @@ struct link_server_ops {
 	bool (*must_wait)(struct conn *s, bool unnamed);
 	void (*make_room)(struct conn *s);
 	/* In place of a refused message: one that fails the batch on the server. */
-	void (*refuse)(struct conn *s, enum refusal why);
+	void (*refuse)(struct conn *s, enum refusal why, bool simple);
 	/* Is a request outstanding, or a batch open? */
 	bool (*is_busy)(const struct conn *s);
 	/* Has what runs cancelled; by is closed when the request has landed. */

@@ -37,6 +37,8 @@ PARAM(track_extra_parameters, STR, G, RESTART, 0, 0, "IntervalStyle", NULL, "Gen
       "Parameters that are kept for each client besides client_encoding, DateStyle, TimeZone, "
       "standard_conforming_strings and application_name, separated by commas. Only parameters that the server "
       "reports by itself can be kept.")
+PARAM(disable_pqexec, BOOL, G, RESTART, 0, 1, "0", NULL, "General",
+      "Refuse queries of the simple protocol, in which one text may hold several statements.")
 PARAM(application_name_add_host, BOOL, G, RELOAD, 0, 1, "0", NULL, "General",
       "Append the address and port of the client to the application_name that it sets at its start.")
 
@@ -188,6 +190,8 @@ PARAM(server_tls_sslnegotiation, ENUM, GD, RELOAD, 0, 0, "postgres", "postgres\0
 PARAM(pkt_buf, SIZE, G, RESTART, 16, PARAM_MAX_INT, "4096", NULL, "Network",
       "Below 4096 it is the most that one read takes, which is of use in tests alone. Above, it changes nothing: "
       "buffers have the size that is needed.")
+PARAM(max_packet_size, SIZE, G, RELOAD, 1024, PARAM_MAX_INT, "2147483647", NULL, "Network",
+      "A message of a client that is longer is refused with an error, and what it belongs to is not run.")
 PARAM(listen_backlog, INT, G, RESTART, 1, PARAM_MAX_INT, "128", NULL, "Network",
       "How many connections the system keeps waiting until they are accepted.")
 PARAM(sbuf_loopcnt, INT, G, RELOAD, 0, PARAM_MAX_INT, "5", NULL, "Network",

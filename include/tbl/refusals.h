@@ -4,3 +4,6 @@
  */
 REFUSAL(NAMED_STATEMENT, "0A000", "named prepared statements are not supported in this pool mode",
 	"Set max_prepared_statements, or use pool_mode=session or unnamed statements.")
+REFUSAL(TOO_LARGE, "54000", "message is larger than max_packet_size", "max_packet_size is the limit.")
+REFUSAL(SIMPLE_QUERY, "0A000", "simple queries are not allowed (disable_pqexec)",
+	"Use the extended protocol, as PQexecParams does.")

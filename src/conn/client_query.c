@@ -201,15 +201,35 @@ static enum verdict client_alone(struct client *cl, const struct msg *m)
 	}
 }
 
-static enum verdict client_refuse_parse(struct client *cl)
+/* Is this message refused? REFUSE_COUNT: no. */
+static enum refusal client_refusal(const struct client *cl, const struct msg *m)
 {
-	const struct refusal_row *r = &refusal_rows[REFUSE_NAMED_STATEMENT];
+	const struct settings *set = client_settings(cl);
+
+	if ((int64_t)m->len + WIRE_HEADER > set->max_packet_size)
+		return REFUSE_TOO_LARGE;
+	if (m->type == MSG_QUERY && set->disable_pqexec)
+		return REFUSE_SIMPLE_QUERY;
+	if (m->type == MSG_PARSE && m->payload[0] && cl->ask.pool->mode != POOL_SESSION &&
+		!client_shares_statements(cl))
+		return REFUSE_NAMED_STATEMENT;
+	return REFUSE_COUNT;
+}
+
+static enum verdict client_refuse_message(struct client *cl, const struct msg *m, enum refusal why)
+{
+	const struct refusal_row *r = &refusal_rows[why];
+	bool simple = m->type == MSG_QUERY || m->type == MSG_FUNCTION_CALL;
 	struct conn *s = cl->c.peer;
 
+	if (m->type == MSG_COPY_DATA) { /* nothing but the end of the connection would end a COPY for sure */
+		conn_close(&cl->c, CLOSE_PROTOCOL, r->text);
+		return V_CLOSED;
+	}
 	if (s)
-		s->ops->serves->refuse(s, REFUSE_NAMED_STATEMENT);
+		s->ops->serves->refuse(s, why, simple);
 	else
-		client_refuse(cl, r->code, r->text, r->hint, false);
+		client_refuse(cl, r->code, r->text, r->hint, simple);
 	return V_DROP;
 }
 
@@ -331,15 +351,16 @@ static enum verdict client_send(struct client *cl, struct conn *s, const struct 
 	case MSG_COPY_DATA: return V_ALIKE;
 	default: /* Flush has no answer either */ return V_FORWARD;
 	}
-	if (v != V_STOP && v != V_MORE && v != V_CLOSED)
+	if (v == V_STOP && client_may_rerun(cl, m))
+		s->ops->serves->unrecord(s, m);
+	else if (v != V_MORE && v != V_CLOSED)
 		client_begin(cl);
 	return v;
 }
 
 enum verdict client_query_message(struct client *cl, const struct msg *m, uint32_t *arg)
 {
-	bool named = m->type == MSG_PARSE && m->payload[0] && cl->ask.pool->mode != POOL_SESSION &&
-		     !client_shares_statements(cl);
+	enum refusal why = client_refusal(cl, m);
 	enum verdict v = V_FORWARD;
 	struct conn *s;
 
@@ -350,8 +371,8 @@ enum verdict client_query_message(struct client *cl, const struct msg *m, uint32
 	if (cl->skipping)
 		return client_skip(cl, m);
 	s = cl->c.peer;
-	if (named && !cl->deferred)
-		return client_refuse_parse(cl);
+	if (why != REFUSE_COUNT && !cl->deferred)
+		return client_refuse_message(cl, m, why);
 	if (!s)
 		v = client_alone(cl, m);
 	else if (client_must_settle(cl, s))
@@ -360,7 +381,7 @@ enum verdict client_query_message(struct client *cl, const struct msg *m, uint32
 		return v;
 	if (cl->deferred)
 		client_defer_send(cl);
-	if (named)
-		return client_refuse_parse(cl);
+	if (why != REFUSE_COUNT)
+		return client_refuse_message(cl, m, why);
 	return client_send(cl, cl->c.peer, m, arg);
 }

@@ -556,12 +556,16 @@ static bool server_skips(const struct conn *c)
 	return ((const struct server *)(const void *)c)->ring.skipping;
 }
 
-static void server_refuse(struct conn *c, enum refusal why)
+static void server_refuse(struct conn *c, enum refusal why, bool simple)
 {
 	struct server *s = conn_server(c);
 
 	msgw_describe(relay_out(c), 'S', c->pooler->refused_name);
 	server_push(s, (struct request){.kind = REQ_DESCRIBE, .action = ACT_REFUSE, .why = (uint8_t)why});
+	if (!simple)
+		return;
+	msgw_sync(relay_out(c)); /* in place of the end of its Query */
+	server_push(s, (struct request){.kind = REQ_SYNC});
 }
 
 static bool server_is_busy(const struct conn *c)
@@ -574,6 +578,7 @@ static const struct link_server_ops server_link_ops = {
 	.expect = server_expect,
 	.begin = server_begin,
 	.record = server_record,
+	.unrecord = server_unrecord,
 	.begins = server_begins,
 	.skips = server_skips,
 	.settings = server_stmt_settings,

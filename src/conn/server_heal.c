@@ -5,6 +5,7 @@
  * batch, the statement is prepared anew and the batch run again. Its messages
  * are kept for that, as they came, until they are answered.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "conn/conn.h"
@@ -38,6 +39,19 @@ void server_record(struct conn *c, const struct msg *m)
 		server_record_end(s);
 	else
 		buf_append(&s->batch, m->payload - WIRE_HEADER, (size_t)WIRE_HEADER + m->len);
+}
+
+void server_unrecord(struct conn *c, const struct msg *m)
+{
+	struct server *s = conn_server(c);
+	uint32_t n = WIRE_HEADER + m->len;
+
+	if (!s->recording || buf_failed(&s->batch))
+		return;
+	assert(buf_len(&s->batch) >= n);
+	s->batch.end -= n;
+	if (!buf_len(&s->batch))
+		buf_free(&s->batch);
 }
 
 /* A Flush has no answer: it goes with what it stood behind. */

@@ -46,6 +46,7 @@ void server_stmt_make_room(struct conn *c);
 void server_stmt_dropped(struct server *s, struct stmt_name *n);
 /* server_heal.c: a batch that failed because a table has changed is run again. */
 void server_record(struct conn *c, const struct msg *m);
+void server_unrecord(struct conn *c, const struct msg *m);
 void server_record_end(struct server *s);
 /* The oldest message of the record is answered. */
 void server_record_trim(struct server *s);

@@ -18,7 +18,8 @@ static struct bouncer *start(unsigned servers)
 /* As the unprivileged user, who cannot read the tree. Gives its exit status; its words are in *log. */
 static int run(const char *command, const char **log)
 {
-	const char *file = e2e_text("%s/output", e2e_dir());
+	static unsigned commands;
+	const char *file = e2e_text("%s/output-%u", e2e_dir(), ++commands);
 	pid_t pid = e2e_spawn((const char *[]){"sh", "-c", command, NULL},
 		(const char *[]){"PGSSLMODE=disable", "PGPASSWORD=x", NULL}, file, SIGTERM);
 	int status = e2e_wait(pid, 100000);

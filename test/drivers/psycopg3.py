@@ -26,16 +26,17 @@ def pipeline(conn):
     with conn.pipeline():
         cursors = [conn.execute("select %s::int", (i,)) for i in range(50)]
         assert [c.fetchone()[0] for c in cursors] == list(range(50))
-    with conn.pipeline() as p:
-        conn.execute("insert into %s values (%%s, 'pipe')" % table, (1000,))
-        p.sync()
-        try:
+    # Where the driver hears of the error depends on when it reads: as that one, or as what it aborted.
+    try:
+        with conn.pipeline() as p:
+            conn.execute("insert into %s values (%%s, 'pipe')" % table, (1000,))
+            p.sync()
             conn.execute("select 1 / %s::int", (0,))
             p.sync()
-            assert False, "no error"
-        except psycopg.errors.DivisionByZero:
-            pass
-    conn.rollback() if not conn.autocommit else None
+        assert False, "no error"
+    except (psycopg.errors.DivisionByZero, psycopg.errors.PipelineAborted):
+        pass
+    assert conn.execute("select count(*) > 0 from %s where v = 'pipe'" % table).fetchone()[0]
 
 
 def copy(conn):

@@ -136,6 +136,7 @@ struct conn {
 	/* A client's batches, up to their Syncs, by number: the one that it sends, and the last ones that changed what ... */
 	uint32_t batch;
 	uint32_t names_batch;	/* ... names stand for or the server has prepared */
+	uint32_t unnamed_parse; /* which Parse of the client's made conn.unnamed what it is; a server's: which it has */
 	uint32_t unnamed_batch; /* ... the unnamed statement is */
 	uint32_t left;		/* bytes of the current message that have not come yet */
 	uint32_t need;		/* bytes in `in` before it is worth a look */

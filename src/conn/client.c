@@ -82,7 +82,9 @@ static int64_t client_wait_due(const struct client *cl)
 {
 	uint32_t notify = cl->notified ? 0 : limit_ms(client_settings(cl)->query_wait_notify);
 
-	return sooner(sooner(0, cl->ask.since_us, cl->limits.wait_ms), cl->ask.since_us, notify);
+	int64_t due = sooner(sooner(0, cl->ask.since_us, cl->limits.wait_ms), cl->ask.since_us, notify);
+
+	return cl->deferred ? sooner(due, cl->xact_us, cl->limits.xact_ms) : due;
 }
 
 /* In session mode a client that has its server is idle between its transactions all the same. */
@@ -134,6 +136,8 @@ static void client_wait_deadline(struct client *cl)
 
 	if (passed(cl->ask.since_us, cl->limits.wait_ms)) {
 		conn_close(&cl->c, CLOSE_WAIT_TIMEOUT, NULL);
+	} else if (cl->deferred && passed(cl->xact_us, cl->limits.xact_ms)) {
+		conn_close(&cl->c, CLOSE_XACT_TIMEOUT, NULL);
 	} else {
 		cl->notified = true;
 		msgw_notice(relay_out(&cl->c), &e);

@@ -40,7 +40,7 @@ void client_defer_send(struct client *cl); /* there is a server now: the BEGIN g
 char client_defer_fail(struct client *cl);
 
 /* client_stmt.c: messages about prepared statements, where the server changes. */
-bool client_shares_statements(const struct client *cl);
+bool client_changes_servers(const struct client *cl);
 enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t *arg);
 enum verdict client_stmt_bind(struct client *cl, const struct msg *m, uint32_t *arg);
 enum verdict client_stmt_describe(struct client *cl, const struct msg *m, uint32_t *arg);

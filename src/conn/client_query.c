@@ -210,8 +210,7 @@ static enum refusal client_refusal(const struct client *cl, const struct msg *m)
 		return REFUSE_TOO_LARGE;
 	if (m->type == MSG_QUERY && set->disable_pqexec)
 		return REFUSE_SIMPLE_QUERY;
-	if (m->type == MSG_PARSE && m->payload[0] && cl->ask.pool->mode != POOL_SESSION &&
-		!client_shares_statements(cl))
+	if (m->type == MSG_PARSE && m->payload[0] && client_changes_servers(cl) && set->max_prepared_statements == 0)
 		return REFUSE_NAMED_STATEMENT;
 	return REFUSE_COUNT;
 }
@@ -249,7 +248,7 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 
 	cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
 	cl->c.unnamed = NULL; /* any Query ends it */
-	if (q.alters && client_shares_statements(cl) && client_stmt_deallocate(cl, m, &q))
+	if (q.alters && client_changes_servers(cl) && client_stmt_deallocate(cl, m, &q))
 		return V_DROP;
 	s->ops->serves->expect(s, q);
 	return V_FORWARD;
@@ -271,16 +270,26 @@ static void client_note_text(struct client *cl, const struct msg *m)
 	}
 }
 
+/* Session mode: what is unnamed is the server's business, and nothing is known of it here. */
+static void client_expect_unfollowed_parse(struct client *cl, struct conn *s, bool unnamed)
+{
+	struct request q = {.kind = REQ_PARSE, .unnamed = unnamed, .stmt = unnamed ? cl->c.unnamed : NULL};
+
+	if (unnamed)
+		cl->c.unnamed = NULL;
+	s->ops->serves->expect(s, q);
+}
+
 static enum verdict client_on_parse(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
 {
 	enum verdict v = V_FORWARD;
 
-	if (client_shares_statements(cl)) {
+	if (client_changes_servers(cl)) {
 		v = client_stmt_parse(cl, m, arg);
 	} else {
 		cl->db->stats.now.client_parses++;
 		cl->db->stats.now.server_parses++;
-		s->ops->serves->expect(s, (struct request){.kind = REQ_PARSE, .unnamed = !m->payload[0]});
+		client_expect_unfollowed_parse(cl, s, !m->payload[0]);
 	}
 	if (v != V_MORE && v != V_STOP && v != V_CLOSED)
 		client_note_text(cl, m);
@@ -289,7 +298,11 @@ static enum verdict client_on_parse(struct client *cl, struct conn *s, const str
 
 static enum verdict client_on_bind(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
 {
-	if (client_shares_statements(cl))
+	if (m->payload[0]) { /* a portal with a name lives on when the next statement is parsed */
+		cl->named_commits = cl->named_commits || cl->unnamed_commits;
+		cl->named_alters = cl->named_alters || cl->unnamed_alters;
+	}
+	if (client_changes_servers(cl))
 		return client_stmt_bind(cl, m, arg);
 	cl->db->stats.now.binds++;
 	client_push(s, REQ_BIND);
@@ -301,7 +314,7 @@ static enum verdict client_on_about(struct client *cl, struct conn *s, const str
 {
 	bool describe = m->type == MSG_DESCRIBE;
 
-	if (m->payload[0] == 'S' && client_shares_statements(cl))
+	if (m->payload[0] == 'S' && client_changes_servers(cl))
 		return describe ? client_stmt_describe(cl, m, arg) : client_stmt_close(cl, m, arg);
 	client_push(s, describe ? REQ_DESCRIBE : REQ_CLOSE);
 	return V_FORWARD;
@@ -318,7 +331,7 @@ static void client_on_execute(struct client *cl, struct conn *s)
 static bool client_may_rerun(const struct client *cl, const struct msg *m)
 {
 	return m->type != MSG_QUERY && (cl->names || (m->type == MSG_PARSE && m->payload[0])) &&
-	       client_shares_statements(cl);
+	       client_changes_servers(cl);
 }
 
 /* Notes what is to be expected for a message that goes to the server. */

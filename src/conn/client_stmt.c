@@ -19,9 +19,9 @@
 /* An unnamed statement whose Parse is longer is not kept: it lives as long as its server is the client's. */
 enum { UNNAMED_KEPT = 1024 * 1024 };
 
-bool client_shares_statements(const struct client *cl)
+bool client_changes_servers(const struct client *cl)
 {
-	return cl->ask.pool->mode != POOL_SESSION && client_settings(cl)->max_prepared_statements > 0;
+	return cl->ask.pool->mode != POOL_SESSION;
 }
 
 static enum verdict client_out_of_memory(struct client *cl)
@@ -136,7 +136,7 @@ static enum verdict client_parse_deallocate(struct client *cl, const struct msg 
 
 	put_renamed(&body, m->payload + 1, m->len - 1, name, n->stmt->name);
 	cl->c.unnamed =
-		buf_failed(&body) ? NULL : stmt_get(r->stmts, r->no_vars, buf_head(&body), buf_len(&body), true);
+		buf_failed(&body) ? NULL : stmt_get(r->stmts, r->no_vars, buf_head(&body), buf_len(&body), false);
 	buf_free(&body);
 	if (!cl->c.unnamed) {
 		cl->c.unnamed = q.stmt;
@@ -169,7 +169,7 @@ static enum verdict client_parse_unnamed(struct client *cl, const struct msg *m)
 	} else if (same_body(cl->c.unnamed, body, m->len - 1)) {
 		stmt_ref(cl->c.unnamed);
 	} else {
-		cl->c.unnamed = stmt_get(r->stmts, r->no_vars, body, m->len - 1, true);
+		cl->c.unnamed = stmt_get(r->stmts, r->no_vars, body, m->len - 1, false);
 		if (!cl->c.unnamed) {
 			cl->c.unnamed = q.stmt;
 			return client_out_of_memory(cl);
@@ -233,6 +233,7 @@ enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t 
 		return V_MORE;
 	}
 	if (!m->payload[0]) {
+		cl->c.unnamed_parse++; /* what it is depends on when and under which settings it is parsed */
 		cl->db->stats.now.client_parses++;
 		cl->db->stats.now.server_parses++;
 		return client_parse_unnamed(cl, m);

@@ -94,6 +94,8 @@ void server_push(struct server *s, struct request q)
 		server_stmt_sent(s, &q);
 	else if (q.kind == REQ_SYNC && q.action == ACT_FORWARD && s->c.peer)
 		s->c.peer->batch++;
+	if (s->ring.begins && (q.kind == REQ_QUERY || q.kind == REQ_SYNC))
+		s->begin_taken = true;
 	ring_push(&s->ring, q);
 }
 

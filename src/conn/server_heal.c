@@ -35,7 +35,8 @@ void server_record(struct conn *c, const struct msg *m)
 	}
 	if (!s->recording)
 		return;
-	if (s->ring.syncs || s->ring.queries || m->have < m->len || buf_len(&s->batch) + m->len > RECORD_MAX)
+	if (m->type == MSG_COPY_DATA || m->type == MSG_COPY_DONE || m->type == MSG_COPY_FAIL || s->ring.syncs ||
+		s->ring.queries || m->have < m->len || buf_len(&s->batch) + m->len > RECORD_MAX)
 		server_record_end(s);
 	else
 		buf_append(&s->batch, m->payload - WIRE_HEADER, (size_t)WIRE_HEADER + m->len);
@@ -73,8 +74,8 @@ static bool server_may_heal(const struct server *s, const struct msg *m)
 	const struct conn *cl = s->c.peer;
 	struct error_fields f;
 
-	if (!s->recording || s->replied || s->healed || !front || !front->name || !front->name->stmt || !cl ||
-		cl->left || relay_is_scanned(cl) || buf_failed(&s->batch))
+	if (!s->recording || s->replied || s->healed || s->ring.queries || !front || !front->name ||
+		!front->name->stmt || !cl || cl->left || relay_is_scanned(cl) || buf_failed(&s->batch))
 		return false;
 	wire_error_fields(m, &f);
 	return !strcmp(f.code, "0A000") && !strcmp(f.routine, "RevalidateCachedQuery") && !f.context[0];

@@ -90,6 +90,8 @@ static enum verdict server_on_end(struct server *s, enum request_kind kind)
 
 	if (!q || q->kind != kind || q->action == ACT_REFUSE)
 		return server_nonsense(s, "a reply that no request asked for");
+	if (q->name && kind == REQ_PARSE && !q->made && !q->drops) /* its name now stands for another text */
+		return server_nonsense(s, "a prepared statement was dropped without the pooler's knowledge");
 	v = server_pass(s, q);
 	if (kind == REQ_PARSE && v == V_FORWARD)
 		server_record_trim(s);
@@ -242,6 +244,9 @@ static enum verdict server_on_ready(struct server *s, const struct msg *m)
 		return server_nonsense(s, "a ReadyForQuery that no request asked for");
 	}
 	s->status = status;
+	if (q.begins &&
+		status != 'E') /* a transaction that was to be there and failed is not: nothing may run without it */
+		return server_nonsense(s, "a BEGIN of the pooler's own failed");
 	if (q.action == ACT_SWALLOW && s->c.state == SS_ACTIVE) {
 		server_note_vars(s);
 		return V_DROP;

@@ -50,6 +50,8 @@ void server_stmt_take(struct conn *c, struct stmt *st)
 }
 
 enum { BEGINS_KEPT = 4 };
+/* A client gets no more answers of ours ahead of the server's than this: nothing else would stop it. */
+enum { ANSWERS_MAX = 4096 };
 
 /* Not behind other requests: one of them may be a COPY, in which a Close ends the session. */
 void server_stmt_make_room(struct conn *c)
@@ -101,6 +103,8 @@ static void server_unnamed(struct server *s, enum server_unnamed what, struct st
 	if (s->c.peer)
 		s->c.peer->unnamed_batch = s->c.peer->batch;
 	s->c.unnamed = st ? stmt_ref(st) : NULL;
+	if (st)
+		s->c.unnamed_parse = s->c.peer->unnamed_parse;
 	stmt_unref(&before);
 }
 
@@ -109,7 +113,8 @@ void server_stmt_put_unnamed(struct conn *c)
 	struct server *s = conn_server(c);
 	struct stmt *st = c->peer->unnamed;
 
-	if (s->unnamed == UNNAMED_CLIENTS || (st ? c->unnamed == st : s->unnamed == UNNAMED_NONE))
+	if (s->unnamed == UNNAMED_CLIENTS ||
+		(st ? c->unnamed == st && c->unnamed_parse == c->peer->unnamed_parse : s->unnamed == UNNAMED_NONE))
 		return;
 	if (st) {
 		server_parse(s, "", st);
@@ -145,7 +150,8 @@ static bool server_keeps_waiting(const struct server *s)
 	switch ((enum conn_holds)cl->holds) {
 	case HOLDS_NOTHING: return false;
 	case HOLDS_FOR_BEGIN: return s->ring.begins;
-	case HOLDS_FOR_NAMES: return s->ring.altering || server_is_uncertain(s, cl->names_batch);
+	case HOLDS_FOR_NAMES:
+		return s->ring.altering || s->ring.answers >= ANSWERS_MAX || server_is_uncertain(s, cl->names_batch);
 	case HOLDS_FOR_UNNAMED: return server_is_uncertain(s, cl->unnamed_batch);
 	}
 	return false;
@@ -165,27 +171,34 @@ bool server_stmt_must_wait(struct conn *c, bool unnamed)
 	struct server *s = conn_server(c);
 	struct conn *cl = c->peer;
 
-	if (!server_is_uncertain(s, unnamed ? cl->unnamed_batch : cl->names_batch) && (unnamed || !s->ring.altering))
+	if (!server_is_uncertain(s, unnamed ? cl->unnamed_batch : cl->names_batch) &&
+		(unnamed || (!s->ring.altering && s->ring.answers < ANSWERS_MAX)))
 		return false;
 	server_hurry(s);
 	cl->holds = unnamed ? HOLDS_FOR_UNNAMED : HOLDS_FOR_NAMES;
 	return true;
 }
 
-/* The transaction that is open fails; what becomes of the ReadyForQuery that says so. */
-static void server_abort(struct server *s, enum request_action ready)
+/* The transaction that is open fails, and what follows is skipped. */
+static void server_abort(struct server *s)
 {
 	msgw_describe(relay_out(&s->c), 'S', s->c.pooler->refused_name);
 	server_push(s, (struct request){.kind = REQ_DESCRIBE, .action = ACT_SWALLOW});
+}
+
+static void server_sync(struct server *s, struct request q)
+{
+	q.kind = REQ_SYNC;
 	msgw_sync(relay_out(&s->c));
-	server_push(s, (struct request){.kind = REQ_SYNC, .action = (uint8_t)ready});
+	server_push(s, q);
 }
 
 void server_begin(struct conn *c, struct stmt *st, bool aborted)
 {
 	struct server *s = conn_server(c);
-	struct request q = {.action = aborted ? ACT_SWALLOW : ACT_FRONT, .begins = !aborted};
+	struct request q = {.action = aborted ? ACT_SWALLOW : ACT_FRONT, .begins = true};
 
+	s->begin_taken = false;
 	if (!server_stmt_has(c, st)) {
 		server_stmt_make_room(c);
 		server_parse(s, st->name, st);
@@ -203,15 +216,19 @@ void server_begin(struct conn *c, struct stmt *st, bool aborted)
 	server_push(s, q);
 	q.kind = REQ_CLOSE;
 	server_push(s, q);
-	if (aborted)
-		server_abort(s, ACT_SWALLOW);
+	if (!aborted)
+		return;
+	/* The client's request goes when it is certain that the transaction is there, and failed: server_on_ready(). */
+	server_abort(s);
+	server_sync(s, (struct request){.action = ACT_SWALLOW, .begins = true});
+	s->begin_taken = true;
 }
 
 bool server_begins(struct conn *c)
 {
 	struct server *s = conn_server(c);
 
-	if (!s->ring.begins || (!s->ring.syncs && !s->ring.queries))
+	if (!s->ring.begins || !s->begin_taken)
 		return false;
 	c->peer->holds = HOLDS_FOR_BEGIN;
 	return true;
@@ -226,15 +243,15 @@ void server_begin_failed(struct server *s, bool by_query)
 	struct request *sync = ring_front(&s->ring);
 	bool ends = sync || by_query;
 
-	if (sync) {
+	if (sync)
 		sync->action = ACT_SWALLOW;
-	} else {
-		msgw_sync(relay_out(&s->c));
-		server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
-	}
+	else
+		server_sync(s, (struct request){.action = ACT_SWALLOW});
 	msgw_query(relay_out(&s->c), "BEGIN");
 	server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW, .unnamed = true});
-	server_abort(s, ends ? ACT_FORWARD : ACT_SWALLOW);
+	server_abort(s);
+	if (ends)
+		server_sync(s, (struct request){.action = ACT_FORWARD});
 }
 
 void server_stmt_go_on(struct server *s)

@@ -376,8 +376,8 @@ static void test_scopes(void **state)
 static void test_restart(void **state)
 {
 	static const enum param_id fixed[] = {PARAM_listen_addr, PARAM_listen_backlog, PARAM_listen_port, PARAM_pidfile,
-		PARAM_pkt_buf, PARAM_track_extra_parameters, PARAM_unix_socket_dir, PARAM_unix_socket_group,
-		PARAM_unix_socket_mode, PARAM_user};
+		PARAM_pkt_buf, PARAM_disable_pqexec, PARAM_track_extra_parameters, PARAM_unix_socket_dir,
+		PARAM_unix_socket_group, PARAM_unix_socket_mode, PARAM_user};
 	size_t n = 0;
 
 	(void)state;

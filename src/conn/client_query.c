@@ -248,7 +248,7 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 
 	cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
 	cl->c.unnamed = NULL; /* any Query ends it */
-	if (q.alters && client_changes_servers(cl) && client_stmt_deallocate(cl, m, &q))
+	if (cl->names && q.alters && client_changes_servers(cl) && client_stmt_deallocate(cl, m, &q))
 		return V_DROP;
 	s->ops->serves->expect(s, q);
 	return V_FORWARD;

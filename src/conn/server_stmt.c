@@ -354,7 +354,7 @@ void server_stmt_undo(const struct request *q, bool failed, struct request *late
 
 void server_note_tag(struct server *s, const char *tag)
 {
-	if (!strcmp(tag, "DISCARD ALL") || !strcmp(tag, "DEALLOCATE ALL"))
+	if (tag[0] == 'D' && (!strcmp(tag, "DISCARD ALL") || !strcmp(tag, "DEALLOCATE ALL")))
 		stmt_cache_clear(&s->prepared);
 }
 

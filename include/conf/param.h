@@ -125,6 +125,7 @@ int64_t param_effective(enum param_id id, const struct overrides *user, const st
 
 /* Words of the ENUM rows, in the order of their words. */
 enum pool_mode { POOL_SESSION, POOL_TRANSACTION, POOL_STATEMENT };
+enum session_state { STATE_TRACK, STATE_RESET, STATE_WARN, STATE_IGNORE };
 enum auth_type { AUTH_ANY, AUTH_TRUST, AUTH_PLAIN, AUTH_MD5, AUTH_CERT, AUTH_SCRAM };
 enum sslnegotiation { SSLNEG_POSTGRES, SSLNEG_DIRECT };
 /* client_tls_sslmode and server_tls_sslmode: enum tls_mode of net/tls.h has the same order. */

@@ -63,11 +63,14 @@ struct client {
 	bool named_commits : 1;		       /* some named one may */
 	bool unnamed_alters : 1; /* its unnamed statement may change what names mean or how literals are read */
 	bool named_alters : 1;	 /* some named one may */
-	bool deferred : 1;   /* its transaction has begun, and no server has been sent the BEGIN: c.unnamed is that */
-	bool defers : 1;     /* defer_begin applies to it */
-	bool aborted : 1;    /* its deferred transaction has failed */
-	bool second_try : 1; /* a server was lost while this request's parameters were set */
-	bool unsettled : 1;  /* session mode: its parameters are to be set again before its next request */
+	bool deferred : 1; /* its transaction has begun, and no server has been sent the BEGIN: c.unnamed is that */
+	bool defers : 1;   /* defer_begin applies to it */
+	bool aborted : 1;  /* its deferred transaction has failed */
+	bool pinned : 1;   /* its server stays with it beyond its transaction */
+	bool warned : 1;   /* of state that is not kept */
+	uint8_t session_state : 2; /* enum session_state, where it applies: IGNORE in session mode */
+	bool second_try : 1;	   /* a server was lost while this request's parameters were set */
+	bool unsettled : 1;	   /* session mode: its parameters are to be set again before its next request */
 };
 
 static_assert(sizeof(struct client) <= 640, "an idle client is to stay small");

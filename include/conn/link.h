@@ -11,6 +11,7 @@
 #include "conn/conn.h"
 #include "conn/refusal.h"
 #include "conn/ring.h"
+#include "conn/session.h"
 
 struct msg;
 struct stmt;
@@ -55,6 +56,13 @@ struct link_server_ops {
 	bool (*may_answer)(const struct conn *s);
 	bool (*must_wait)(struct conn *s, bool unnamed);
 	void (*make_room)(struct conn *s);
+	/*
+	 * The text runs with the client's next message: what it changes in the session is noted; resets: only that it does.
+	 * Then, as with pin, the server may stay the client's beyond its transaction; REFUSE_COUNT: it may go.
+	 */
+	enum refusal (*note)(struct conn *s, const struct session_text *t, bool resets);
+	enum refusal (*pin)(struct conn *s, enum pin pin, const char *head, size_t n);
+	void (*unpin)(struct conn *s, enum pin pin); /* with the end of the transaction */
 	/* In place of a refused message: one that fails the batch on the server. */
 	void (*refuse)(struct conn *s, enum refusal why, bool simple);
 	/* Is a request outstanding, or a batch open? */
@@ -71,6 +79,7 @@ struct link_server_ops {
 struct link_ready {
 	char status;	       /* I T E */
 	bool more;	       /* other requests are outstanding */
+	bool pinned;	       /* it stays with this client */
 	struct vars *given;    /* its parameters when the last transaction began */
 	struct vars *now;      /* and now */
 	struct vars *at_login; /* and after its own login */
@@ -86,6 +95,12 @@ struct link_client_ops {
 	void (*completed)(struct conn *c, const char *tag);
 	/* A ReadyForQuery is about to pass: V_FORWARD; V_LAST: and then the server is free; V_CLOSED: the client was closed. */
 	enum verdict (*ready)(struct conn *c, const struct link_ready *r);
+	/*
+	 * After V_LAST, instead of done: values that its server does not report are asked for; it waits. settled: they are
+	 * known, and done follows.
+	 */
+	void (*settling)(struct conn *c);
+	void (*settled)(struct conn *c, const struct link_ready *r);
 	/* After V_LAST: the link ends. */
 	void (*done)(struct conn *c);
 	/* The server is lost, the link is gone. said: it has announced its end to the client itself. */

@@ -43,6 +43,8 @@ struct server {
 	struct vars *at_login;	    /* its parameters after its own login */
 	struct vars *vars;	    /* its parameters now */
 	struct vars *given;	    /* its parameters when its client's were last taken note of */
+	struct vars *wanted;	    /* PREPARE: what they are to become */
+	struct session *session;    /* what its client has changed that it does not report; NULL: nothing */
 	struct vars *settings;	    /* vars without what no literal depends on ... */
 	struct vars *settings_of;   /* ... when it was this set */
 	struct stmt_cache prepared; /* clients' statements that it has */
@@ -58,6 +60,8 @@ struct server {
 	char fatal_code[6]; /* an ErrorResponse FATAL came: its end is near */
 	bool dirty : 1;	    /* must not be used again */
 	bool reset_due : 1; /* server_reset_query before it is idle */
+	bool unclean : 1;   /* server_reset_query alone makes it fit for another client */
+	bool pinned : 1;    /* its client keeps it; counted in its pool */
 	bool logged_in : 1; /* the pool counts on it */
 	bool mixed : 1; /* a Query has gone into a batch outside of a transaction block, which ends that of the batch */
 	bool hurried : 1;     /* a Flush of ours is the last that it was sent */

@@ -100,15 +100,17 @@ struct pool {
 	bool done;			     /* has nothing more to do in that pools_run() */
 	struct slot_list slots[SLOT_STATES]; /* IDLE: the last used first; the others: the oldest first */
 	unsigned n[SLOT_STATES];
-	unsigned servers;	/* all of them: what LIMIT_POOL counts */
-	unsigned reserved;	/* of them from the reserve */
-	unsigned retiring;	/* of them retired */
-	struct ask_list asks;	/* ASK_SERVER, by number */
-	struct ask_list greets; /* ASK_GREETING, by number */
-	unsigned waiting;	/* how many in asks */
-	unsigned clients;	/* that have chosen this pool, waiting or not */
-	unsigned linked;	/* clients that have a server now; counted by the conn floor, not looked at here */
-	unsigned ramp;		/* logins allowed in flight: 1, 2, 4 ... */
+	unsigned servers;	     /* all of them: what LIMIT_POOL counts */
+	unsigned reserved;	     /* of them from the reserve */
+	unsigned retiring;	     /* of them retired */
+	struct ask_list asks;	     /* ASK_SERVER, by number */
+	struct ask_list greets;	     /* ASK_GREETING, by number */
+	unsigned waiting;	     /* how many in asks */
+	unsigned clients;	     /* that have chosen this pool, waiting or not */
+	unsigned linked;	     /* clients that have a server now; counted by the conn floor, not looked at here */
+	unsigned pinned;	     /* servers that a client keeps beyond its transaction; counted there too ... */
+	uint64_t pins, pins_refused; /* ... how often that began since the start, and how often it was refused */
+	unsigned ramp;		     /* logins allowed in flight: 1, 2, 4 ... */
 	struct pool_failure failure;
 	int64_t stalled_us;  /* a launch did nothing: not again before this */
 	int64_t lifetime_at; /* when lifetimes are looked at next; 0: no slot */
@@ -116,7 +118,7 @@ struct pool {
 	/* Effective settings, computed at each configuration. */
 	enum pool_mode mode;
 	int64_t size, min_size, reserve_size, reserve_timeout_us, login_retry_us, check_delay_us, lifetime_us,
-		idle_timeout_us, query_wait_us;
+		idle_timeout_us, query_wait_us, max_pinned;
 	bool check;   /* server_check_query is set */
 	bool limited; /* max_db_connections or max_user_connections applies */
 	bool shrink;  /* one of them was lowered below what is open */

@@ -33,6 +33,7 @@ struct usual {
 	struct vars *greeting; /* held; NULL: nothing is known */
 	char *params;	       /* as they stood in the startup packet */
 	size_t params_len;
+	bool tracks;	      /* a user may have a session_state of its own */
 	struct vars *startup; /* held: what came of them */
 	struct vars *told;    /* held; NULL: nothing is known */
 	char *words;	      /* the messages that tell it */

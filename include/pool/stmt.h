@@ -31,12 +31,16 @@ struct stmt_table;
 
 enum { STMT_NAME = 32 };
 
+/* May running it change its session? */
+enum stmt_changes { STMT_NOT_LOOKED_AT, STMT_UNCHANGING, STMT_CHANGING };
+
 struct stmt {
 	uint64_t number;       /* from 1 on, never used again */
 	struct vars *settings; /* under which it is parsed; a reference of the statement's */
 	uint64_t clients;      /* for SHOW: names that clients have for it ... */
 	uint64_t servers;      /* ... caches that hold it ... */
 	uint64_t uses;	       /* ... and what stmt's users count here, this unit does not */
+	uint8_t changes;       /* enum stmt_changes, theirs too */
 	bool shared;
 	char name[STMT_NAME]; /* on servers: "psbouncer_" and the number */
 	size_t len;	      /* of the body */

@@ -55,7 +55,10 @@ bool vars_diff(const struct vars *a, const struct vars *b, size_t *i, size_t *j,
 enum var_kind {
 	VAR_SCALAR, /* SET name = E'...' */
 	VAR_LIST,   /* each element on its own: search_path, temp_tablespaces, *_preload_libraries */
-	/* The server alone decides: in_hot_standby, is_superuser, server_version, server_encoding, integer_datetimes. */
+	/*
+	 * Nothing: the server alone decides (in_hot_standby, is_superuser, server_version, server_encoding, integer_datetimes),
+	 * or it is no longer so after the transaction (transaction_isolation and its like), or cannot be read (seed).
+	 */
 	VAR_FIXED
 };
 enum var_kind var_kind(const char *name);
@@ -67,5 +70,9 @@ struct buf;
  * Not for VAR_FIXED.
  */
 void var_set_sql(struct buf *b, const char *name, const char *value);
+/* Appends "RESET name;": what it was after the server connection's login. */
+void var_reset_sql(struct buf *b, const char *name);
+/* Appends the text as a literal of SQL, whatever standard_conforming_strings is. */
+void vars_put_literal(struct buf *b, const char *text);
 
 #endif

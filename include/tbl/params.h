@@ -109,6 +109,15 @@ PARAM(defer_begin, BOOL, GDU, RELOAD, 0, 1, "1", NULL, "Server connections",
       "takes a server connection one round trip later, and one that does nothing takes none. now() is then the time of "
       "that next statement. BEGIN with READ WRITE, SERIALIZABLE or DEFERRABLE is not deferred, nor is one of the extended "
       "protocol.")
+PARAM(session_state, ENUM, GDU, RELOAD, 0, 0, "track", "track\0reset\0warn\0ignore\0", "Server connections",
+      "What becomes of session state that servers do not report, in transaction and statement mode: SET, SET ROLE, "
+      "set_config(), LISTEN, temporary tables, cursors WITH HOLD, advisory locks of the session, LOAD. track: parameters "
+      "are the client's own and go with it from server to server; for the others the client keeps its server "
+      "(max_pinned). reset: the server runs server_reset_query before its next client. warn: a notice to the client "
+      "and a line in the log, once a client. ignore: nothing.")
+PARAM(max_pinned, INT, GD, RELOAD, 0, PARAM_MAX_INT, "0", NULL, "Server connections",
+      "How many server connections of a pool clients may keep beyond their transactions (session_state). The statement "
+      "that would need one more is refused. 0: half of the pool size, but at least 1.")
 PARAM(max_prepared_statements, INT, G, RELOAD, 0, PARAM_MAX_INT, "200", NULL, "Server connections",
       "How many prepared statements of clients a server connection keeps, in transaction and statement mode; the least "
       "recently used is closed when there are more. Clients share a statement of the same text. 0: a prepared "

@@ -5,5 +5,7 @@
 REFUSAL(NAMED_STATEMENT, "0A000", "named prepared statements are not supported in this pool mode",
 	"Set max_prepared_statements, or use pool_mode=session or unnamed statements.")
 REFUSAL(TOO_LARGE, "54000", "message is larger than max_packet_size", "max_packet_size is the limit.")
+REFUSAL(PINNED, "53400", "too many pinned server connections (max_pinned)",
+	"SHOW PINS tells who keeps them. Raise max_pinned, or use pool_mode=session.")
 REFUSAL(SIMPLE_QUERY, "0A000", "simple queries are not allowed (disable_pqexec)",
 	"Use the extended protocol, as PQexecParams does.")

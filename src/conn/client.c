@@ -115,6 +115,7 @@ static int64_t client_due(const struct conn *c)
 	case CS_PREPARING:
 	case CS_ACTIVE: return client_active_due(cl);
 	case CS_CANCEL: return c->connected_us + 60 * USEC;
+	case CS_SETTLING: /* the query of ours has a time of its own */
 	case CS_CONSOLE:
 	case CS_CONSOLE_WAIT:
 	case CS_CLOSED:
@@ -170,6 +171,7 @@ static void client_deadline(struct conn *c)
 	case CS_PREPARING:
 	case CS_ACTIVE: client_active_deadline(cl); return;
 	case CS_CANCEL: conn_close(c, CLOSE_CANCEL_DONE, NULL); return;
+	case CS_SETTLING:
 	case CS_CONSOLE:
 	case CS_CONSOLE_WAIT:
 	case CS_CLOSED:
@@ -446,6 +448,9 @@ void client_configure(struct client *cl)
 	cl->limits.xact_ms = limit_ms(param_effective(PARAM_transaction_timeout, user, db, set));
 	cl->limits.query_ms = limit_ms(param_effective(PARAM_query_timeout, user, db, set));
 	cl->limits.wait_ms = limit_ms(param_effective(PARAM_query_wait_timeout, user, db, set));
+	cl->session_state = STATE_IGNORE;
+	if (cl->ask.pool && cl->ask.pool->mode != POOL_SESSION)
+		cl->session_state = (uint8_t)param_effective(PARAM_session_state, user, db, set) & 3;
 	cl->defers = cl->ask.pool && cl->ask.pool->mode == POOL_TRANSACTION &&
 		     param_effective(PARAM_defer_begin, user, db, set);
 	if (!conn_is_closed(&cl->c))
@@ -474,6 +479,7 @@ void client_ask_failed(struct client *cl)
 
 static void client_unlink(struct client *cl)
 {
+	cl->pinned = false;
 	conn_unlink(&cl->c);
 	cl->ask.pool->linked--;
 	client_goto(cl, CS_IDLE);
@@ -484,10 +490,10 @@ static void client_done(struct conn *c)
 	client_unlink(conn_client(c));
 }
 
-/* Session mode: its parameters are set again on the server that it has had all along, with all that it left there. */
+/* Its parameters are set again on the server that it has had all along, with all that it left there. */
 static bool client_has_session(const struct client *cl)
 {
-	return cl->ask.pool->mode == POOL_SESSION && cl->unsettled;
+	return (cl->ask.pool->mode == POOL_SESSION || cl->pinned) && cl->unsettled;
 }
 
 static void client_lost(struct conn *c, enum close_why why, const char *detail, bool said)
@@ -570,9 +576,9 @@ static void client_note_vars(struct client *cl, const struct link_ready *r)
 	while (vars_diff(r->given, r->now, &i, &j, &name, &from, &to)) {
 		const char *login = vars_get(r->at_login, name);
 
-		if (!to || var_kind(name) == VAR_FIXED)
+		if (var_kind(name) == VAR_FIXED)
 			continue;
-		if (cl->reset_seen && login && !strcmp(login, to))
+		if (!to || (cl->reset_seen && login && !strcmp(login, to)))
 			to = vars_get(cl->startup, name);
 		vars_put(&cl->own, name, to);
 	}
@@ -581,7 +587,7 @@ static void client_note_vars(struct client *cl, const struct link_ready *r)
 	cl->unsettled = visible != r->now;
 	i = j = 0;
 	while (vars_diff(cl->told, visible, &i, &j, &name, &from, &to))
-		if (to)
+		if (to && vars_get(r->at_login, name))
 			msgw_parameter_status(relay_out(&cl->c), name, to);
 	vars_unref(&cl->told);
 	cl->told = visible;
@@ -623,14 +629,28 @@ static enum verdict client_ready(struct conn *c, const struct link_ready *r)
 	}
 	if (r->now != r->given || r->now != cl->told || cl->reset_seen)
 		client_note_vars(cl, r);
-	if (!r->more && mode != POOL_SESSION)
+	cl->pinned = r->pinned;
+	if (!r->more && !r->pinned && mode != POOL_SESSION)
 		return V_LAST;
 	if (cl->limits.idle_ms)
 		conn_settle(c);
 	return V_FORWARD;
 }
 
+static void client_settling(struct conn *c)
+{
+	client_goto(conn_client(c), CS_SETTLING);
+}
+
+static void client_settled(struct conn *c, const struct link_ready *r)
+{
+	client_note_vars(conn_client(c), r);
+	relay_resume(c);
+}
+
 static const struct link_client_ops client_link_ops = {
+	.settling = client_settling,
+	.settled = client_settled,
 	.prepared = client_prepared,
 	.told = client_told,
 	.completed = client_completed,
@@ -704,7 +724,7 @@ void client_cancel(struct client *cl, struct client *by)
 	struct conn *s = cl->c.peer;
 	struct pooler *p = cl->c.pooler;
 
-	if (s && s->ops->serves->is_busy(s)) {
+	if (s && cl->c.state != CS_SETTLING && s->ops->serves->is_busy(s)) {
 		s->ops->serves->cancel(s, &by->c);
 		return;
 	}

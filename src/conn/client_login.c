@@ -20,6 +20,7 @@
 #include "conn/relay.h"
 #include "net/tls.h"
 #include "pool/vars.h"
+#include "proto/sqlscan.h"
 #include "proto/msgw.h"
 #include "proto/wire.h"
 
@@ -175,12 +176,29 @@ static bool login_is_tracked(const struct client *cl, const char *name)
 	return vars_get(cl->db->greeting, name) && var_kind(name) != VAR_FIXED;
 }
 
+/* Is what servers do not report its own all the same? In session mode too, where it is set when the session begins. */
+static bool login_tracks(const struct client *cl)
+{
+	const struct overrides *user = cl->user->conf ? &cl->user->conf->over : NULL;
+	const struct overrides *db = cl->db->conf ? &cl->db->conf->over : NULL;
+
+	return param_effective(PARAM_session_state, user, db, client_settings(cl)) == STATE_TRACK;
+}
+
+/* One that a SET can be made of, and is not to be dropped. */
+static bool login_may_set(const struct settings *set, const char *name)
+{
+	return name[0] && strlen(name) < SQL_PARAM && var_kind(name) != VAR_FIXED &&
+	       strcasecmp(name, "extra_float_digits") != 0 &&
+	       !config_list_has_parameter(set->ignore_startup_parameters, name);
+}
+
 static bool login_set_param(const char *name, const char *value, void *arg)
 {
 	struct login_params *p = arg;
 	const struct settings *set = client_settings(p->cl);
 
-	if (login_is_tracked(p->cl, name)) {
+	if (login_is_tracked(p->cl, name) || (login_tracks(p->cl) && login_may_set(set, name))) {
 		vars_put(&p->cl->startup, name, value);
 		return true;
 	}
@@ -232,8 +250,10 @@ static bool login_take_params(struct client *cl)
 	struct usual *u = &cl->db->usual;
 	const char *params = cl->login->packet + cl->login->params_at;
 	size_t n = cl->login->st.params_len - cl->login->params_at;
+	bool tracks = login_tracks(cl);
 
-	if (u->greeting == cl->db->greeting && u->params_len == n && !memcmp(u->params, params, n)) {
+	if (u->greeting == cl->db->greeting && u->tracks == tracks && u->params_len == n &&
+		!memcmp(u->params, params, n)) {
 		vars_unref(&cl->startup);
 		cl->startup = vars_ref(u->startup);
 		return true;
@@ -242,6 +262,7 @@ static bool login_take_params(struct client *cl)
 		return false;
 	vars_unref(&u->greeting);
 	u->greeting = vars_ref(cl->db->greeting);
+	u->tracks = tracks;
 	xfree(MEM_DATABASE, u->params);
 	u->params = login_copy(params, n);
 	u->params_len = n;
@@ -262,7 +283,8 @@ static void login_admit(struct client *cl, struct buf *out)
 	}
 	msgw_auth_ok(out);
 	for (size_t i = 0; i < vars_count(cl->told); i++)
-		msgw_parameter_status(out, vars_name(cl->told, i), vars_value(cl->told, i));
+		if (vars_get(cl->db->greeting, vars_name(cl->told, i))) /* what is not reported is not told either */
+			msgw_parameter_status(out, vars_name(cl->told, i), vars_value(cl->told, i));
 	if (buf_failed(out))
 		return;
 	vars_unref(&u->told);

@@ -7,10 +7,12 @@
 #include <stddef.h>
 
 #include "conn/client.h"
+#include "conn/refusal.h"
 
 struct msg;
 struct request;
 struct settings;
+struct stmt;
 
 const struct settings *client_settings(const struct client *cl);
 /* It has said something that no server is needed for, or that was refused: its idle time begins anew. */
@@ -29,6 +31,8 @@ const char *client_login_database(const struct client *cl);
 /* client_query.c */
 enum verdict client_query_message(struct client *cl, const struct msg *m, uint32_t *arg);
 bool client_standard_strings(const struct client *cl);
+/* Instead of its message the client gets an error of ours, in its turn, and its batch fails. */
+enum verdict client_refuse_message(struct client *cl, const struct msg *m, enum refusal why);
 /* Linked to s: the request may go, or the parameters come first. */
 void client_link(struct client *cl, struct conn *server);
 
@@ -38,6 +42,12 @@ bool client_defer_query(struct client *cl, const struct msg *m);
 void client_defer_send(struct client *cl); /* there is a server now: the BEGIN goes there */
 /* An error of ours without a server: a deferred transaction is aborted by it. The status to tell. */
 char client_defer_fail(struct client *cl);
+
+/* client_session.c: what changes its session. A text goes to the server, or a statement will run; REFUSE_COUNT: it may. */
+enum refusal client_session_note(struct client *cl, const char *text, size_t n, bool whole);
+/* An unnamed statement that is too large to be kept is parsed: its server stays with it. */
+enum refusal client_session_large(struct client *cl, const char *text, size_t n);
+enum refusal client_session_run(struct client *cl, struct stmt *st);
 
 /* client_stmt.c: messages about prepared statements, where the server changes. */
 bool client_changes_servers(const struct client *cl);

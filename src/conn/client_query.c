@@ -215,7 +215,7 @@ static enum refusal client_refusal(const struct client *cl, const struct msg *m)
 	return REFUSE_COUNT;
 }
 
-static enum verdict client_refuse_message(struct client *cl, const struct msg *m, enum refusal why)
+enum verdict client_refuse_message(struct client *cl, const struct msg *m, enum refusal why)
 {
 	const struct refusal_row *r = &refusal_rows[why];
 	bool simple = m->type == MSG_QUERY || m->type == MSG_FUNCTION_CALL;
@@ -245,7 +245,12 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 		.alters = client_alters(cl, t),
 		.unnamed = true,
 		.stmt = cl->c.unnamed};
+	enum refusal why = client_session_note(cl, t.p, t.n, t.whole);
 
+	if (why != REFUSE_COUNT)
+		return client_refuse_message(cl, m, why);
+	if (cl->pinned)
+		s->ops->serves->unpin(s, PIN_STATEMENT);
 	cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
 	cl->c.unnamed = NULL; /* any Query ends it */
 	if (cl->names && q.alters && client_changes_servers(cl) && client_stmt_deallocate(cl, m, &q))

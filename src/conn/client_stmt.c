@@ -161,8 +161,18 @@ static enum verdict client_parse_unnamed(struct client *cl, const struct msg *m)
 	struct request q = {.kind = REQ_PARSE, .action = ACT_FORWARD, .unnamed = true, .stmt = cl->c.unnamed};
 	struct stmt_name *n;
 	struct sql_name name;
+	enum refusal why;
 
-	if (m->have < m->len || !body_is_sound(body, m->len - 1)) {
+	if (cl->pinned)
+		s->ops->serves->unpin(s, PIN_STATEMENT);
+	if (m->have < m->len) {
+		why = client_session_large(cl, body, m->have - 1);
+		if (why != REFUSE_COUNT) {
+			cl->c.unnamed = q.stmt;
+			return client_refuse_message(cl, m, why);
+		}
+		cl->c.unnamed = NULL;
+	} else if (!body_is_sound(body, m->len - 1)) {
 		cl->c.unnamed = NULL;
 	} else if ((n = client_deallocates(cl, body, strlen(body), &name))) {
 		return client_parse_deallocate(cl, m, n, &name);
@@ -257,10 +267,14 @@ static enum verdict client_about(struct client *cl, enum request_kind kind, cons
 	struct conn *s = cl->c.peer;
 	struct request q = {.kind = (uint8_t)kind};
 	struct stmt_name *n;
+	enum refusal why;
 
 	if (s->ops->serves->must_wait(s, !m->payload[at]))
 		return V_STOP;
 	if (!m->payload[at]) {
+		why = kind == REQ_BIND ? client_session_run(cl, cl->c.unnamed) : REFUSE_COUNT;
+		if (why != REFUSE_COUNT)
+			return client_refuse_message(cl, m, why);
 		s->ops->serves->put_unnamed(s);
 		s->ops->serves->expect(s, q);
 		return V_FORWARD;
@@ -268,6 +282,9 @@ static enum verdict client_about(struct client *cl, enum request_kind kind, cons
 	n = stmt_map_find(cl->names, m->payload + at);
 	if (!n)
 		return client_to_nothing(cl, q, m, at, arg);
+	why = kind == REQ_BIND ? client_session_run(cl, n->stmt) : REFUSE_COUNT;
+	if (why != REFUSE_COUNT)
+		return client_refuse_message(cl, m, why);
 	if (!s->ops->serves->has(s, n->stmt))
 		s->ops->serves->put(s, n->stmt);
 	n->stmt->uses++;

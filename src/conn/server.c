@@ -209,6 +209,7 @@ static void server_closing(struct conn *c, const char *text)
 	server_login_free(s);
 	if (s->ownq)
 		ownq_free(s);
+	server_session_left(s);
 	cancel_forget(c);
 	conn_unlink(c);
 	server_goto(s, SS_CLOSED);
@@ -227,6 +228,7 @@ static void server_conn_reap(struct conn *c)
 	vars_unref(&s->at_login);
 	vars_unref(&s->vars);
 	vars_unref(&s->given);
+	vars_unref(&s->wanted);
 	server_stmt_free(s);
 	buf_free(&s->batch);
 	endpoint_put(&c->pooler->registry.endpoints, &s->endpoint);
@@ -300,10 +302,18 @@ static void server_cleaned(struct server *s, const struct ownq_result *r, void *
 	server_release(s);
 }
 
-static void server_clean(struct server *s, const char *sql)
+static void server_reset(struct server *s, const struct ownq_result *r, void *arg)
+{
+	if (r->ok && s->unclean)
+		server_forget_unreported(s);
+	s->unclean = s->unclean && !r->ok;
+	server_cleaned(s, r, arg);
+}
+
+static void server_clean(struct server *s, const char *sql, ownq_done *done)
 {
 	struct ownq_call q = {.sql = sql,
-		.done = server_cleaned,
+		.done = done,
 		.timeout_us = server_settings(s)->server_connect_timeout,
 		.late = CLOSE_SERVER_RESET};
 
@@ -326,7 +336,7 @@ void server_release(struct server *s)
 		return;
 	}
 	if ((s->status == 'T' || s->status == 'E') && ring_is_idle(&s->ring) && !s->dirty) {
-		server_clean(s, "ROLLBACK");
+		server_clean(s, "ROLLBACK", server_cleaned);
 		return;
 	}
 	if (!server_is_clean(s)) {
@@ -336,15 +346,20 @@ void server_release(struct server *s)
 	if (s->mixed) {
 		/* PostgreSQL 18 answers the next extended request with XX000; any Query mends it (seen on 18.4). */
 		s->mixed = false;
-		server_clean(s, "");
+		server_clean(s, "", server_cleaned);
 		return;
 	}
 	if (s->reset_due) {
 		s->reset_due = false;
 		if (set->server_reset_query[0]) {
-			server_clean(s, set->server_reset_query);
+			server_clean(s, set->server_reset_query, server_reset);
 			return;
 		}
+	}
+	if (s->unclean) {
+		conn_close(&s->c, CLOSE_SERVER_DIRTY,
+			"its session's state is unknown, and server_reset_query is empty");
+		return;
 	}
 	server_goto(s, SS_IDLE);
 	pool_slot_idle(&s->slot);
@@ -435,6 +450,8 @@ static void server_left(struct conn *c, bool cancel)
 	/* What may commit, or only waits for more of its batch, is not to be cancelled. */
 	cancel = cancel && s->ring.n && !server_may_commit(s);
 	s->reset_due = s->reset_due || session || set->server_reset_query_always;
+	if (s->session)
+		server_session_left(s);
 	if (s->c.state == SS_PREPARE) {
 		server_goto(s, SS_CLEAN); /* the query of our own ends first */
 		return;
@@ -473,6 +490,9 @@ static void server_prepared(struct server *s, const struct ownq_result *r, void 
 	bool ok = r->ok && r->status == 'I';
 
 	(void)arg;
+	if (ok)
+		server_take_unreported(s, s->wanted);
+	vars_unref(&s->wanted);
 	server_note_vars(s);
 	if (!cl) { /* it left meanwhile; what was set is known */
 		server_release(s);
@@ -486,58 +506,106 @@ static void server_prepared(struct server *s, const struct ownq_result *r, void 
 		r->ok ? "the parameters left a transaction open" : r->text, s->vars);
 }
 
-/* The statements that turn the server's parameters into wanted. How many; *only_name: application_name alone differs. */
-static unsigned server_prepare_sql(const struct server *s, const struct vars *wanted, struct buf *encoding,
-	struct buf *sql, bool *only_name)
-{
-	const char *name, *from, *to;
-	size_t i = 0, j = 0;
-	unsigned n = 0;
+/* The texts that turn a server's parameters into others. */
+struct server_prepare {
+	struct buf encoding; /* client_encoding, in a Query of its own: a whole Query is read in one encoding */
+	struct buf who;	     /* back from the role, and who the session is: what comes then may need that */
+	struct buf sql, role;
+	unsigned n;
+	bool only_name; /* application_name alone differs */
+};
 
-	*only_name = true;
-	while (vars_diff(s->vars, wanted, &i, &j, &name, &from, &to)) {
-		if (!to || var_kind(name) == VAR_FIXED)
-			continue;
-		var_set_sql(strcasecmp(name, "client_encoding") ? sql : encoding, name, to);
-		*only_name = *only_name && !strcasecmp(name, "application_name");
-		n++;
-	}
-	return n;
+static void server_prepare_var(struct server_prepare *p, const char *name, const char *to)
+{
+	struct buf *sql = &p->sql;
+
+	if (!strcasecmp(name, "client_encoding"))
+		sql = &p->encoding;
+	else if (!strcasecmp(name, "session_authorization"))
+		sql = &p->who;
+	if (to)
+		var_set_sql(sql, name, to);
+	else
+		var_reset_sql(sql, name);
 }
 
-static void server_prepare_all(struct server *s, struct buf *encoding, struct buf *sql)
+/* SET SESSION AUTHORIZATION takes the role back, and what else is set may need the rights without it. */
+static void server_prepare_role(struct server_prepare *p, const char *from, const char *to, bool same)
+{
+	if (same && !buf_len(&p->who))
+		return;
+	if (to)
+		var_set_sql(&p->role, "role", to);
+	if (from)
+		buf_puts(&p->encoding, "RESET ROLE;");
+}
+
+static void server_prepare_sql(const struct server *s, const struct vars *wanted, struct server_prepare *p)
+{
+	const char *name, *from, *to, *role_from = vars_get(s->vars, "role"), *role_to = vars_get(wanted, "role");
+	bool same_role = true;
+	size_t i = 0, j = 0;
+
+	p->only_name = true;
+	while (vars_diff(s->vars, wanted, &i, &j, &name, &from, &to)) {
+		if (var_kind(name) == VAR_FIXED)
+			continue;
+		p->only_name = p->only_name && !strcasecmp(name, "application_name");
+		p->n++;
+		if (strcasecmp(name, "role"))
+			server_prepare_var(p, name, to);
+		else
+			same_role = false;
+	}
+	if (role_from || role_to)
+		server_prepare_role(p, role_from, role_to, same_role);
+	buf_append(&p->who, buf_head(&p->sql), buf_len(&p->sql));
+	buf_append(&p->who, buf_head(&p->role), buf_len(&p->role));
+}
+
+static void server_prepare_all(struct server *s, struct server_prepare *p, struct vars *wanted)
 {
 	struct ownq_call q = {.done = server_prepared,
 		.late = CLOSE_SERVER_PARAMETERS,
 		.timeout_us = server_settings(s)->server_connect_timeout};
+	bool two = buf_len(&p->encoding) && buf_len(&p->who);
 
-	/* A whole Query is read in one encoding: the others' bytes may be in the new one. */
-	q.before = buf_len(encoding) && buf_len(sql) ? buf_text(encoding) : NULL;
-	q.sql = buf_text(buf_len(sql) ? sql : encoding);
+	q.before = two ? buf_text(&p->encoding) : NULL;
+	q.sql = buf_text(buf_len(&p->who) ? &p->who : &p->encoding);
+	vars_unref(&s->wanted);
+	s->wanted = vars_ref(wanted);
 	server_goto(s, SS_PREPARE);
 	ownq_start(s, &q);
+}
+
+/* True: nothing is to be waited for. */
+static bool server_prepare_differing(struct server *s, struct vars *wanted)
+{
+	struct server_prepare p = {0};
+
+	server_prepare_sql(s, wanted, &p);
+	if (p.n && !p.only_name) {
+		server_prepare_all(s, &p, wanted);
+	} else if (p.n) {
+		/* This one cannot fail in a way that matters: it goes in front of the request without a round trip. */
+		msgw_query(relay_out(&s->c), buf_text(&p.who));
+		server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW, .unnamed = true});
+	}
+	buf_free(&p.encoding);
+	buf_free(&p.who);
+	buf_free(&p.sql);
+	buf_free(&p.role);
+	return !p.n || p.only_name;
 }
 
 static bool server_prepare(struct conn *c, struct vars *own)
 {
 	struct server *s = conn_server(c);
 	struct vars *wanted = vars_overlay(s->at_login, own);
-	struct buf encoding = {0}, sql = {0};
-	bool ready = true, only_name;
+	bool ready;
 
 	server_note_vars(s);
-	if (s->vars != wanted && server_prepare_sql(s, wanted, &encoding, &sql, &only_name)) {
-		ready = only_name;
-		if (ready) {
-			/* This one cannot fail in a way that matters: it goes in front of the request without a round trip. */
-			msgw_query(relay_out(&s->c), buf_text(&sql));
-			server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW, .unnamed = true});
-		} else {
-			server_prepare_all(s, &encoding, &sql);
-		}
-	}
-	buf_free(&encoding);
-	buf_free(&sql);
+	ready = s->vars == wanted || server_prepare_differing(s, wanted);
 	vars_unref(&wanted);
 	if (ready && s->c.state != SS_ACTIVE)
 		server_goto(s, SS_ACTIVE);
@@ -592,6 +660,9 @@ static const struct link_server_ops server_link_ops = {
 	.may_answer = server_stmt_may_answer,
 	.must_wait = server_stmt_must_wait,
 	.make_room = server_stmt_make_room,
+	.note = server_session_note,
+	.pin = server_session_pin,
+	.unpin = server_session_unpin,
 	.refuse = server_refuse,
 	.is_busy = server_is_busy,
 	.cancel = server_cancel,

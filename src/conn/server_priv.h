@@ -5,7 +5,9 @@
 #define PSBOUNCER_CONN_SERVER_PRIV_H
 
 #include "conn/dial.h"
+#include "conn/link.h"
 #include "conn/server.h"
+#include "conn/session.h"
 
 struct msg;
 struct scram_client;
@@ -30,6 +32,27 @@ struct server *server_make(struct pool *p, bool reserve); /* without a login und
 
 /* Ends what a client that has gone has left open: a COPY FROM STDIN, a batch without its Sync. */
 void server_end_batch(struct server *s);
+
+/* What the linked client is told at a ReadyForQuery. */
+struct link_ready server_link_ready(const struct server *s);
+
+/* server_session.c */
+enum refusal server_session_note(struct conn *c, const struct session_text *t, bool resets);
+enum refusal server_session_pin(struct conn *c, enum pin pin, const char *head, size_t n);
+void server_session_unpin(struct conn *c, enum pin pin);
+void server_session_ready(struct server *s, bool more); /* ReadyForQuery, idle, for its client */
+/*
+ * It is to be released, its client still linked. True: values are asked for first, asks->settled() and asks->done() follow,
+ * then it is released.
+ */
+bool server_session_settle(struct server *s);
+void server_session_left(struct server *s); /* its client has gone, or the connection closes */
+/* A parameter of its own has this value now; NULL: none of its own. */
+void server_put_var(struct server *s, const char *name, const char *value);
+/* What it does not report is as it was after its login. */
+void server_forget_unreported(struct server *s);
+/* The parameters in set have been set: what it does not report is known from there. */
+void server_take_unreported(struct server *s, struct vars *set);
 
 /* server_stmt.c */
 struct vars *server_stmt_settings(struct conn *c);

@@ -11,6 +11,7 @@
 #include "conn/refusal.h"
 #include "conn/relay.h"
 #include "conn/server_priv.h"
+#include "conn/session.h"
 #include "pool/stmt.h"
 #include "pool/vars.h"
 #include "proto/msgw.h"
@@ -46,8 +47,7 @@ void server_set_var(struct server *s, const struct msg *m, const char **name, co
 		conn_close(&s->c, CLOSE_SERVER_PROTOCOL, "malformed ParameterStatus");
 		return;
 	}
-	vars_put(&s->vars, *name, *value);
-	s->slot.vars = s->vars;
+	server_put_var(s, *name, *value);
 }
 
 static enum verdict server_on_var(struct server *s, const struct msg *m)
@@ -125,6 +125,8 @@ static enum verdict server_on_complete(struct server *s, const struct msg *m)
 		server_note_tag(s, m->payload);
 		if (q->name && !strcmp(m->payload, "DEALLOCATE"))
 			server_stmt_dropped(s, q->name);
+		if (s->session && q->action == ACT_FORWARD)
+			session_completed(s->session, m->payload);
 		if (s->c.peer && q->action != ACT_SWALLOW)
 			s->c.peer->ops->asks->completed(s->c.peer, m->payload);
 		ring_copy_done(&s->ring);
@@ -181,6 +183,8 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 	if (front && front->name && s->c.peer && m->have == m->len)
 		v = server_rename_error(s, m, front->name, f.code);
 	q = ring_error(&s->ring, server_stmt_undo, s);
+	if (q.action != ACT_SWALLOW)
+		session_failed(s->session);
 	s->mixed = false; /* the transaction that was open is not any more */
 	/* Even a Query is skipped that came before any Sync, and nobody is left to send one. */
 	if (s->c.state == SS_DRAIN && s->ring.skipping)
@@ -205,19 +209,28 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 
 /* ---- ReadyForQuery ----------------------------------------------------------- */
 
-/* A ReadyForQuery for the linked client. */
-static enum verdict server_ready_for(struct server *s, struct conn *cl)
+struct link_ready server_link_ready(const struct server *s)
 {
-	struct link_ready r = {
+	return (struct link_ready){
 		.status = s->status,
 		.more = !ring_is_idle(&s->ring),
+		.pinned = s->pinned,
 		.given = s->given,
 		.now = s->vars,
 		.at_login = s->at_login,
 	};
+}
+
+/* A ReadyForQuery for the linked client. */
+static enum verdict server_ready_for(struct server *s, struct conn *cl)
+{
+	struct link_ready r;
 	enum verdict v;
 
 	server_record_end(s);
+	if (s->session && s->status == 'I')
+		server_session_ready(s, !ring_is_idle(&s->ring));
+	r = server_link_ready(s);
 	v = cl->ops->asks->ready(cl, &r);
 
 	if (s->slot.pool && s->slot.pool->mode == POOL_SESSION)
@@ -263,6 +276,8 @@ void server_done(struct conn *c)
 	struct server *s = conn_server(c);
 	struct conn *cl = c->peer;
 
+	if (s->session && server_session_settle(s))
+		return;
 	s->reset_due = s->reset_due || server_settings(s)->server_reset_query_always;
 	cl->ops->asks->done(cl);
 	server_release(s);
@@ -318,7 +333,7 @@ enum verdict server_message(struct conn *c, const struct msg *m, uint32_t *arg)
 	case MSG_PARAMETER_STATUS: return server_on_var(s, m);
 	case MSG_NOTIFICATION:
 		/* It answers nothing: a session that listens is told whatever of our own is asked at the moment. */
-		if (s->slot.pool->mode == POOL_SESSION)
+		if (s->slot.pool->mode == POOL_SESSION || s->pinned)
 			return server_pass(s, NULL);
 		__attribute__((fallthrough));
 	case MSG_NOTICE_RESPONSE: return c->state == SS_ACTIVE ? server_pass(s, ring_front(&s->ring)) : V_DROP;

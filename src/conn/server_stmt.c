@@ -24,6 +24,10 @@ struct vars *server_stmt_settings(struct conn *c)
 		s->settings_of = vars_ref(s->vars);
 		s->settings = vars_ref(s->vars);
 		vars_put(&s->settings, "application_name", NULL);
+		vars_put(&s->settings, "role", NULL);
+		for (size_t i = vars_count(s->vars); i-- > 0;)
+			if (strchr(vars_name(s->vars, i), '.')) /* a custom one: no literal depends on it */
+				vars_put(&s->settings, vars_name(s->vars, i), NULL);
 	}
 	return s->settings;
 }
@@ -354,8 +358,12 @@ void server_stmt_undo(const struct request *q, bool failed, struct request *late
 
 void server_note_tag(struct server *s, const char *tag)
 {
-	if (tag[0] == 'D' && (!strcmp(tag, "DISCARD ALL") || !strcmp(tag, "DEALLOCATE ALL")))
+	bool discard = tag[0] == 'D' && !strcmp(tag, "DISCARD ALL");
+
+	if (discard || (tag[0] == 'D' && !strcmp(tag, "DEALLOCATE ALL")))
 		stmt_cache_clear(&s->prepared);
+	if (discard)
+		server_forget_unreported(s);
 }
 
 void server_stmt_free(struct server *s)

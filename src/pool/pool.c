@@ -107,6 +107,9 @@ void pool_configure(struct pool *p)
 	p->mode = (enum pool_mode)param_effective(PARAM_pool_mode, user, db, set);
 	p->size = param_effective(PARAM_default_pool_size, user, db, set);
 	p->min_size = param_effective(PARAM_min_pool_size, user, db, set);
+	p->max_pinned = param_effective(PARAM_max_pinned, user, db, set);
+	if (p->max_pinned == 0)
+		p->max_pinned = p->size > 3 ? p->size / 2 : 1;
 	p->reserve_size = param_effective(PARAM_reserve_pool_size, user, db, set);
 	p->reserve_timeout_us = param_effective(PARAM_reserve_pool_timeout, user, db, set);
 	p->login_retry_us = param_effective(PARAM_server_login_retry, user, db, set);

@@ -24,8 +24,8 @@ static const struct {
 	{"shared_preload_libraries", SPLIT_FILES},
 };
 
-static const char *const fixed[] = {
-	"in_hot_standby", "integer_datetimes", "is_superuser", "server_encoding", "server_version"};
+static const char *const fixed[] = {"in_hot_standby", "integer_datetimes", "is_superuser", "seed", "server_encoding",
+	"server_version", "transaction_deferrable", "transaction_isolation", "transaction_read_only"};
 
 /* The parameters without '_' in their names that clients are known to set, as the server spells them. */
 static const char *const plain[] = {"DateStyle", "IntervalStyle", "TimeZone", "role"};
@@ -241,4 +241,16 @@ void var_set_sql(struct buf *b, const char *name, const char *value)
 	b->failed = b->failed || buf_failed(&elements);
 	buf_puts(b, ";");
 	buf_free(&elements);
+}
+
+void var_reset_sql(struct buf *b, const char *name)
+{
+	buf_puts(b, "RESET ");
+	put_name(b, name);
+	buf_puts(b, ";");
+}
+
+void vars_put_literal(struct buf *b, const char *text)
+{
+	put_literal(b, text, strlen(text));
 }

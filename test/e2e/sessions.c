@@ -249,7 +249,7 @@ static void the_reset_query_is_what_is_set(void **state)
 
 static void the_reset_query_runs_always(void **state)
 {
-	struct bouncer *b = start_with("pool_mode = transaction");
+	struct bouncer *b = start_with("pool_mode = transaction\nsession_state = ignore");
 	PGconn *c = client(b);
 	const char *pid = db_value(c, "select pg_backend_pid()");
 
@@ -457,7 +457,7 @@ static void startup_parameters(void **state)
 {
 	struct bouncer *b = start_with("pool_mode = transaction\nignore_startup_parameters = search_path, geqo\n"
 				       "track_extra_parameters = IntervalStyle, default_transaction_read_only\n"
-				       "application_name_add_host = 1");
+				       "application_name_add_host = 1\nsession_state = ignore");
 	const char *dsn = e2e_text("%s dbname=app user=app_scram", bouncer_dsn(b));
 	PGconn *c;
 
@@ -477,7 +477,7 @@ static void startup_parameters(void **state)
 
 static void startup_parameters_by_bytes(void **state)
 {
-	struct bouncer *b = start_with("pool_mode = transaction");
+	struct bouncer *b = start_with("pool_mode = transaction\nsession_state = ignore");
 	int fd = raw_connect(bouncer_port(b), NULL);
 	static const char packet[] = "\0\3\0\2user\0app_scram\0database\0app\0_pq_.new\0on\0";
 	uint32_t size = htonl(sizeof(packet) + 4);

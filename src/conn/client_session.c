@@ -1,0 +1,65 @@
+/*
+ * client_session.c: statements that change what servers do not report, where
+ * servers change (session_state): they are noted with the server, refused, or
+ * warned of.
+ */
+#include <string.h>
+
+#include "conn/client_priv.h"
+#include "conn/link.h"
+#include "conn/refusal.h"
+#include "conn/relay.h"
+#include "conn/session.h"
+#include "pool/stmt.h"
+#include "proto/msgw.h"
+
+static void client_warn(struct client *cl, const struct session_text *t)
+{
+	struct session *found = NULL;
+	struct msgw_error e = {.severity = "NOTICE",
+		.code = "00000",
+		.message = "session state is not kept in this pool mode (session_state)"};
+
+	session_note(&found, t, false);
+	if (found && !cl->warned) {
+		cl->warned = true;
+		conn_log(&cl->c, LL_WARNING, "session state is not kept: %.*s", (int)(t->n < 64 ? t->n : 64), t->p);
+		if (relay_at_boundary(&cl->c))
+			msgw_notice(relay_out(&cl->c), &e);
+	}
+	session_free(&found);
+}
+
+enum refusal client_session_note(struct client *cl, const char *text, size_t n, bool whole)
+{
+	struct session_text t = {.p = text, .n = n, .whole = whole};
+	struct conn *s = cl->c.peer;
+
+	if (cl->session_state == STATE_IGNORE || !session_may_change(&t))
+		return REFUSE_COUNT;
+	t.standard = client_standard_strings(cl);
+	if (cl->session_state != STATE_WARN)
+		return s->ops->serves->note(s, &t, cl->session_state == STATE_RESET);
+	client_warn(cl, &t);
+	return REFUSE_COUNT;
+}
+
+enum refusal client_session_run(struct client *cl, struct stmt *st)
+{
+	struct session_text t;
+
+	if (!st || st->changes == STMT_UNCHANGING || cl->session_state == STATE_IGNORE)
+		return REFUSE_COUNT;
+	t = (struct session_text){.p = st->body, .n = strlen(st->body), .whole = true};
+	if (st->changes == STMT_NOT_LOOKED_AT)
+		st->changes = session_may_change(&t) ? STMT_CHANGING : STMT_UNCHANGING;
+	return st->changes == STMT_CHANGING ? client_session_note(cl, t.p, t.n, true) : REFUSE_COUNT;
+}
+
+enum refusal client_session_large(struct client *cl, const char *text, size_t n)
+{
+	struct conn *s = cl->c.peer;
+	enum refusal why = client_session_note(cl, text, n, false);
+
+	return why != REFUSE_COUNT ? why : s->ops->serves->pin(s, PIN_STATEMENT, text, n);
+}

@@ -27,6 +27,8 @@ SHOW(lists, "LISTS", "How many there are of everything.")
 SHOW(mem, "MEM", "Memory by use.")
 SHOW(prepared, "PREPARED", "Prepared statements of clients in transaction and statement mode: the name that each has on "
 	"servers, and how many clients and servers have it.")
+SHOW(pins, "PINS", "Server connections that clients keep beyond their transactions, why and since when; and for each pool how "
+	"many there were and how many were refused (max_pinned).")
 SHOW(state, "STATE", "Whether all is paused.")
 SHOW(stats, "STATS", "Counters of each database since the start, and averages a second of the last stats_period. Times "
 	"are microseconds.")

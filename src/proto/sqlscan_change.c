@@ -253,6 +253,19 @@ static const enum sql_change by_class[STMT_CLASSES] = {
 #undef STATEMENT
 };
 
+/* CREATE TEMP TABLE ... ON COMMIT DROP: gone with its transaction. */
+static bool is_dropped_at_commit(const struct sql_stmt *st)
+{
+	struct sql_reader r = {.s = sqlscan_of(st)};
+
+	for (sqlscan_read(&r); r.t.kind != TOK_END && r.t.kind != TOK_CUT;)
+		if (!ACCEPT(&r, "ON"))
+			sqlscan_read(&r);
+		else if (ACCEPT(&r, "COMMIT") && TOKEN_IS(&r.t, "DROP"))
+			return true;
+	return false;
+}
+
 /* What the class of the statement says, where that depends on more than its first words. */
 static enum sql_change change_of(const struct sql_stmt *st)
 {
@@ -262,6 +275,8 @@ static enum sql_change change_of(const struct sql_stmt *st)
 
 	if (what == SQL_CHANGE_HIDDEN && (st->class == STMT_EXPLAIN || st->class == STMT_CREATE_TABLE))
 		return sqlscan_prepared(st, &n) != SQL_PREPARED_NONE ? what : SQL_CHANGE_NONE;
+	if (what == SQL_CHANGE_TEMP && is_dropped_at_commit(st))
+		return SQL_CHANGE_NONE;
 	if (what == SQL_CHANGE_UNLISTEN_ALL) {
 		sqlscan_read(&r);
 		sqlscan_read(&r);

@@ -753,7 +753,7 @@ static void a_transaction_ends_before_a_pause(void **state)
 	send_query(c, "pause app");
 	WAIT_UNTIL(is_paused(b, "app"));
 	/* It has its server until it is over. */
-	db_value(app, "create temporary table t (n int)");
+	db_value(app, "create temporary table t (n int) on commit drop");
 	db_value(app, "insert into t values (1)");
 	not_answered(b, c);
 	db_value(app, "commit");

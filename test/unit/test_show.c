@@ -62,6 +62,8 @@ static const struct {
 	{"USERS", "name s,pool_size s,reserve_pool_size s,pool_mode s,max_user_connections i,current_connections i,"
 		  "max_user_client_connections i,current_client_connections i"},
 	{"LISTS", "list s,items i"},
+	{"PINS", "database s,user s,client s,server s,reason s,since s,statement s,pinned i,max_pinned i,total_pins q,"
+		 "total_refused q"},
 	{"CONFIG", "key s,value s,default s,changeable s"},
 	{"MEM", "name s,size i,used i,free i,memtotal q"},
 	{"PREPARED", "name s,query s,parameter_types s,clients i,servers i,uses q,shared s"},
@@ -243,7 +245,7 @@ static void test_formats(void **state)
 
 	(void)state;
 	connect_as(w, "a", "adm", "pgbouncer");
-	query(connect_as(w, "b", "u", "d"), "select 1");
+	query(connect_as(w, "b", "u", "d"), "listen x");
 	prepare(connect_as(w, "c", "u", "d"), "st", "select $1", 1);
 	for (int i = 0; i < TABLES; i++) {
 		char command[64];

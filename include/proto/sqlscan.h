@@ -109,6 +109,9 @@ bool sqlscan_is_empty(const char *text, size_t n, bool whole);
  */
 bool sqlscan_is_plain(const char *text, size_t n);
 
+/* The same, and none of the words is in it by which sqlscan_may_set() or sqlscan_may_change() could be true either. */
+bool sqlscan_is_quiet(const char *text, size_t n);
+
 /*
  * Might running this text give parameters of the session other values, reported ones or not, within the transaction or
  * beyond: by a statement (column sets of tbl/statements.h), set_config() or an UPDATE of pg_settings? True also when it

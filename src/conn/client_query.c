@@ -240,18 +240,19 @@ static void client_push(struct conn *s, enum request_kind kind)
 static enum verdict client_on_query(struct client *cl, struct conn *s, const struct msg *m)
 {
 	struct text t = client_query_text(m);
-	struct request q = {.kind = REQ_QUERY,
-		.may_commit = client_may_commit(cl, t),
-		.alters = client_alters(cl, t),
-		.unnamed = true,
-		.stmt = cl->c.unnamed};
-	enum refusal why = client_session_note(cl, t.p, t.n, t.whole);
+	struct request q = {.kind = REQ_QUERY, .unnamed = true, .stmt = cl->c.unnamed};
+	enum refusal why;
 
-	if (why != REFUSE_COUNT)
-		return client_refuse_message(cl, m, why);
+	if (!t.whole || !sqlscan_is_quiet(t.p, t.n)) {
+		why = client_session_note(cl, t.p, t.n, t.whole);
+		if (why != REFUSE_COUNT)
+			return client_refuse_message(cl, m, why);
+		q.may_commit = client_may_commit(cl, t);
+		q.alters = client_alters(cl, t);
+		cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
+	}
 	if (cl->pinned)
 		s->ops->serves->unpin(s, PIN_STATEMENT);
-	cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
 	cl->c.unnamed = NULL; /* any Query ends it */
 	if (cl->names && q.alters && client_changes_servers(cl) && client_stmt_deallocate(cl, m, &q))
 		return V_DROP;
@@ -263,13 +264,17 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 static void client_note_text(struct client *cl, const struct msg *m)
 {
 	struct text t = client_parse_text(m);
-	bool commits = client_may_commit(cl, t);
+	bool quiet = t.whole && sqlscan_is_quiet(t.p, t.n);
+	bool commits = !quiet && client_may_commit(cl, t);
 
-	cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
+	if (!quiet)
+		cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
 	if (!m->payload[0]) {
 		cl->unnamed_commits = commits;
-		cl->unnamed_alters = client_alters(cl, t);
-	} else {
+		cl->unnamed_alters = !quiet && client_alters(cl, t);
+		if (quiet && cl->c.unnamed)
+			cl->c.unnamed->changes = STMT_UNCHANGING;
+	} else if (!quiet) {
 		cl->named_commits = cl->named_commits || commits;
 		cl->named_alters = cl->named_alters || client_text_alters(cl, t);
 	}

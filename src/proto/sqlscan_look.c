@@ -5,6 +5,7 @@
  */
 #include "proto/sqlscan.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "sqlscan_priv.h"
@@ -34,11 +35,67 @@ static const char *find(const char *p, const char *end, char c)
 	return p < end ? memchr(p, c, (size_t)(end - p)) : NULL;
 }
 
+/* ---- sixteen bytes at a time ---- */
+
+typedef uint8_t bytes __attribute__((vector_size(16)));
+
+/* Where a pair of bytes begins that each of the words has in it, whatever its letters' case: 0xff. */
+static bytes rare_pairs(bytes at, bytes next)
+{
+	bytes low = at | 0x20;
+	/* se[t_]config, p[g_]settings, advisor[y_]lock */
+	bytes hit = ((low == 't') | (low == 'g') | (low == 'y')) & (next == '_');
+
+	hit |= (low == 'm') & ((next | 0x20) == 'p'); /* te[mp] */
+	return hit | ((at == '&') & (next == '"'));
+}
+
+static bytes load(const char *p)
+{
+	bytes v;
+
+	memcpy(&v, p, sizeof v);
+	return v;
+}
+
+/* The last ones, at most 16, with NULs behind them. */
+static void load_rest(const char *p, size_t n, bytes *at, bytes *next)
+{
+	char rest[sizeof(bytes) + 1] = {0};
+
+	memcpy(rest, p, n);
+	*at = load(rest);
+	*next = load(rest + 1);
+}
+
+static bool is_any(bytes v)
+{
+	uint64_t half[2];
+
+	memcpy(half, &v, sizeof half);
+	return (half[0] | half[1]) != 0;
+}
+
+/* False: none of the words that sqlscan_look() looks for is there. */
+static bool may_have_word(const char *p, const char *end)
+{
+	bytes hit = {0}, at, next;
+
+	for (; (size_t)(end - p) > sizeof(bytes); p += sizeof(bytes))
+		hit |= rare_pairs(load(p), load(p + 1));
+	load_rest(p, (size_t)(end - p), &at, &next);
+	return is_any(hit | rare_pairs(at, next));
+}
+
+/* ---- words anywhere ---- */
+
 unsigned sqlscan_look(const char *text, const char *end)
 {
 	unsigned found = 0;
 	const char *p;
 
+	if (!may_have_word(text, end))
+		return 0;
 	for (p = text; (p = find(p, end, '_')) != NULL; p++) {
 		if ((IS_BEFORE(text, p, "SET") && IS_AT(p + 1, end, "CONFIG")) ||
 			(IS_BEFORE(text, p, "PG") && IS_AT(p + 1, end, "SETTINGS")))
@@ -59,17 +116,26 @@ unsigned sqlscan_look(const char *text, const char *end)
 	return found;
 }
 
+static bool is_plain_word(const char *p, const char *end)
+{
+	switch (p < end ? sql_upper(*p) : 0) {
+	case 'S': return IS_AT(p, end, "SELECT");
+	case 'I': return IS_AT(p, end, "INSERT");
+	case 'U': return IS_AT(p, end, "UPDATE");
+	case 'D': return IS_AT(p, end, "DELETE");
+	case 'W': return IS_AT(p, end, "WITH");
+	case 'V': return IS_AT(p, end, "VALUES");
+	default: return false;
+	}
+}
+
 bool sqlscan_is_plain(const char *text, size_t n)
 {
-	static const char first[][8] = {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "VALUES"};
 	const char *p = text, *end = text + n;
-	bool plain = false;
 
 	while (p < end && sql_is_space(*p))
 		p++;
-	for (size_t i = 0; i < sizeof(first) / sizeof(first[0]) && !plain; i++)
-		plain = is_at(p, end, first[i], strlen(first[i]));
-	if (!plain)
+	if (!is_plain_word(p, end))
 		return false;
 	p = find(p, end, ';');
 	if (p == NULL)
@@ -77,6 +143,11 @@ bool sqlscan_is_plain(const char *text, size_t n)
 	for (p++; p < end && sql_is_space(*p);)
 		p++;
 	return p == end;
+}
+
+bool sqlscan_is_quiet(const char *text, size_t n)
+{
+	return sqlscan_is_plain(text, n) && !may_have_word(text, text + n);
 }
 
 /* ---- times in literals ---- */

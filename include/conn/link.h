@@ -26,10 +26,11 @@ struct link_server_ops {
 	/* A message is forwarded, or answered by the pooler itself, that this is to be expected for; q's references are its own. */
 	void (*expect)(struct conn *s, struct request q);
 	/*
-	 * A transaction begins, by the statement st, in front of the client's next message; aborted: it has failed already. The
-	 * first request behind it goes with it, up to its ReadyForQuery; begins: the next one must wait, conn.holds is set.
+	 * A transaction begins, by the statement st, in front of the client's next message; portal: the unnamed portal that ran
+	 * it is open then; aborted: it has failed already. The first request behind it goes with it, up to its ReadyForQuery;
+	 * begins: the next one must wait, conn.holds is set.
 	 */
-	void (*begin)(struct conn *s, struct stmt *st, bool aborted);
+	void (*begin)(struct conn *s, struct stmt *st, bool portal, bool aborted);
 	bool (*begins)(struct conn *s);
 	/*
 	 * m is the client's next message: it is kept as long as its batch may have to be run again. unrecord: it was not sent yet,

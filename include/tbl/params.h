@@ -107,8 +107,8 @@ PARAM(server_reset_query_always, BOOL, G, RELOAD, 0, 1, "0", NULL, "Server conne
 PARAM(defer_begin, BOOL, GDU, RELOAD, 0, 1, "1", NULL, "Server connections",
       "Answer BEGIN at once in transaction mode and send it to a server together with the next statement: a transaction "
       "takes a server connection one round trip later, and one that does nothing takes none. now() is then the time of "
-      "that next statement. BEGIN with READ WRITE, SERIALIZABLE or DEFERRABLE is not deferred, nor is one of the extended "
-      "protocol.")
+      "that next statement. BEGIN with READ WRITE or SERIALIZABLE is not deferred, since a standby refuses it, nor is one "
+      "together with other statements in one text or batch.")
 PARAM(max_prepared_statements, INT, G, RELOAD, 0, PARAM_MAX_INT, "200", NULL, "Server connections",
       "How many prepared statements of clients a server connection keeps, in transaction and statement mode; the least "
       "recently used is closed when there are more. Clients share a statement of the same text. 0: a prepared "

@@ -61,7 +61,7 @@ void client_goto(struct client *cl, enum client_state to)
 /* Is it inside a transaction and has sent nothing that is not answered? */
 static bool client_is_idle_in_xact(const struct client *cl)
 {
-	return (cl->c.state == CS_ACTIVE || cl->deferred) && !cl->query_us && (cl->status == 'T' || cl->status == 'E');
+	return (cl->c.state == CS_ACTIVE || cl->begin) && !cl->query_us && (cl->status == 'T' || cl->status == 'E');
 }
 
 static int64_t sooner(int64_t a, int64_t since_us, uint32_t ms)
@@ -84,7 +84,7 @@ static int64_t client_wait_due(const struct client *cl)
 
 	int64_t due = sooner(sooner(0, cl->ask.since_us, cl->limits.wait_ms), cl->ask.since_us, notify);
 
-	return cl->deferred ? sooner(due, cl->xact_us, cl->limits.xact_ms) : due;
+	return cl->begin ? sooner(due, cl->xact_us, cl->limits.xact_ms) : due;
 }
 
 /* In session mode a client that has its server is idle between its transactions all the same. */
@@ -136,7 +136,7 @@ static void client_wait_deadline(struct client *cl)
 
 	if (passed(cl->ask.since_us, cl->limits.wait_ms)) {
 		conn_close(&cl->c, CLOSE_WAIT_TIMEOUT, NULL);
-	} else if (cl->deferred && passed(cl->xact_us, cl->limits.xact_ms)) {
+	} else if (cl->begin && passed(cl->xact_us, cl->limits.xact_ms)) {
 		conn_close(&cl->c, CLOSE_XACT_TIMEOUT, NULL);
 	} else {
 		cl->notified = true;
@@ -387,6 +387,7 @@ static void client_reap(struct conn *c)
 	vars_unref(&cl->told);
 	stmt_map_free(&cl->names);
 	stmt_unref(&c->unnamed);
+	stmt_unref(&cl->begin);
 	xfree(MEM_CLIENT, cl);
 }
 
@@ -662,7 +663,7 @@ void client_answered(struct client *cl)
 {
 	cl->idle_us = clock_us();
 	cl->query_us = 0;
-	if (!cl->deferred)
+	if (!cl->begin)
 		cl->xact_us = 0;
 }
 

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "conn/client.h"
+#include "conn/refusal.h"
 
 struct msg;
 struct request;
@@ -29,12 +30,21 @@ const char *client_login_database(const struct client *cl);
 /* client_query.c */
 enum verdict client_query_message(struct client *cl, const struct msg *m, uint32_t *arg);
 bool client_standard_strings(const struct client *cl);
+/* Is this message refused? REFUSE_COUNT: no. */
+enum refusal client_refusal(const struct client *cl, const struct msg *m);
+/* Of a Parse: what running it may do is noted with its name, since an Execute names a portal. */
+void client_note_text(struct client *cl, const struct msg *m);
 /* Linked to s: the request may go, or the parameters come first. */
 void client_link(struct client *cl, struct conn *server);
 
 /* client_defer.c: transactions that no server has begun yet. */
 /* A Query that needs no server: a BEGIN that is deferred, an empty one or an end behind it. True: it was answered. */
 bool client_defer_query(struct client *cl, const struct msg *m);
+/*
+ * The same of a batch that begins with m (of any type; m is just being looked at). V_DROP: it was answered, what is left of it
+ * is dropped. V_MORE: that is seen when more of it is there. V_FORWARD: it needs a server.
+ */
+enum verdict client_defer_batch(struct client *cl, const struct msg *m, uint32_t *arg);
 void client_defer_send(struct client *cl); /* there is a server now: the BEGIN goes there */
 /* An error of ours without a server: a deferred transaction is aborted by it. The status to tell. */
 char client_defer_fail(struct client *cl);

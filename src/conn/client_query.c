@@ -51,7 +51,7 @@ static enum verdict client_want_server(struct client *cl)
 	struct slot *slot;
 
 	cl->query_us = clock_us();
-	if (!cl->deferred)
+	if (!cl->begin)
 		cl->xact_us = cl->query_us;
 	cl->c.request_us = cl->query_us;
 	if (cl->db->greeting)
@@ -180,17 +180,24 @@ static enum verdict client_skip(struct client *cl, const struct msg *m)
 }
 
 /* What needs no server when there is none: in the order of the answers nothing is outstanding. */
-static enum verdict client_alone(struct client *cl, const struct msg *m)
+static enum verdict client_alone(struct client *cl, const struct msg *m, uint32_t *arg)
 {
+	enum verdict v;
+
 	client_answered(cl);
 	switch (m->type) {
 	case MSG_SYNC: msgw_ready(relay_out(&cl->c), cl->status); return V_DROP;
 	case MSG_QUERY: return client_defer_query(cl, m) ? V_DROP : client_want_server(cl);
+	case MSG_PARSE:
+	case MSG_BIND:
+	case MSG_DESCRIBE: v = client_defer_batch(cl, m, arg); return v == V_FORWARD ? client_want_server(cl) : v;
 	case MSG_CLOSE:
 		if (m->len != strlen(m->payload + 1) + 2 || !strchr("SP", m->payload[0]) || !m->payload[0])
 			return client_want_server(cl); /* malformed: the server says so */
 		if (m->payload[0] == 'S')
 			client_stmt_forget(cl, m->payload + 1);
+		else if (!m->payload[1])
+			cl->portal = false;
 		msgw_empty(relay_out(&cl->c), MSG_CLOSE_COMPLETE);
 		return V_DROP;
 	case MSG_FLUSH:
@@ -201,8 +208,7 @@ static enum verdict client_alone(struct client *cl, const struct msg *m)
 	}
 }
 
-/* Is this message refused? REFUSE_COUNT: no. */
-static enum refusal client_refusal(const struct client *cl, const struct msg *m)
+enum refusal client_refusal(const struct client *cl, const struct msg *m)
 {
 	const struct settings *set = client_settings(cl);
 
@@ -254,8 +260,7 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 	return V_FORWARD;
 }
 
-/* What running it may do is noted with its name, since an Execute names a portal. */
-static void client_note_text(struct client *cl, const struct msg *m)
+void client_note_text(struct client *cl, const struct msg *m)
 {
 	struct text t = client_parse_text(m);
 	bool commits = client_may_commit(cl, t);
@@ -267,6 +272,7 @@ static void client_note_text(struct client *cl, const struct msg *m)
 	} else {
 		cl->named_commits = cl->named_commits || commits;
 		cl->named_alters = cl->named_alters || client_text_alters(cl, t);
+		cl->named_tx = cl->named_tx || sqlscan_tx(t.p, t.n, t.whole, true).kind != SQL_TX_NONE;
 	}
 }
 
@@ -384,15 +390,15 @@ enum verdict client_query_message(struct client *cl, const struct msg *m, uint32
 	if (cl->skipping)
 		return client_skip(cl, m);
 	s = cl->c.peer;
-	if (why != REFUSE_COUNT && !cl->deferred)
+	if (why != REFUSE_COUNT && !cl->begin)
 		return client_refuse_message(cl, m, why);
 	if (!s)
-		v = client_alone(cl, m);
+		v = client_alone(cl, m, arg);
 	else if (client_must_settle(cl, s))
 		v = V_STOP;
 	if (v != V_FORWARD)
 		return v;
-	if (cl->deferred)
+	if (cl->begin)
 		client_defer_send(cl);
 	if (why != REFUSE_COUNT)
 		return client_refuse_message(cl, m, why);

@@ -294,7 +294,7 @@ void client_stmt_forget(struct client *cl, const char *name)
 {
 	struct stmt_name *n = stmt_map_find(cl->names, name);
 
-	if (!*name && !cl->deferred)
+	if (!*name)
 		stmt_unref(&cl->c.unnamed);
 	else if (n)
 		stmt_map_remove(n);

@@ -54,7 +54,7 @@ void server_record_trim(struct server *s);
 bool server_heals(struct server *s, const struct msg *m);
 
 /* A transaction that was deferred; when its BEGIN fails: by_query: the request behind it was a Query. */
-void server_begin(struct conn *c, struct stmt *st, bool aborted);
+void server_begin(struct conn *c, struct stmt *st, bool portal, bool aborted);
 bool server_begins(struct conn *c);
 void server_begin_failed(struct server *s, bool by_query);
 /* A message was sent: what the server has by it. */

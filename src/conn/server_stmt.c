@@ -193,7 +193,7 @@ static void server_sync(struct server *s, struct request q)
 	server_push(s, q);
 }
 
-void server_begin(struct conn *c, struct stmt *st, bool aborted)
+void server_begin(struct conn *c, struct stmt *st, bool portal, bool aborted)
 {
 	struct server *s = conn_server(c);
 	struct request q = {.action = aborted ? ACT_SWALLOW : ACT_FRONT, .begins = true};
@@ -209,13 +209,15 @@ void server_begin(struct conn *c, struct stmt *st, bool aborted)
 	}
 	msgw_bind_text(relay_out(c), "", st->name, NULL, 0);
 	msgw_execute(relay_out(c), "");
-	msgw_close(relay_out(c), 'P', ""); /* as if there had been no portal */
 	q.kind = REQ_BIND;
 	server_push(s, q);
 	q.kind = REQ_EXECUTE;
 	server_push(s, q);
-	q.kind = REQ_CLOSE;
-	server_push(s, q);
+	if (!portal) {
+		msgw_close(relay_out(c), 'P', ""); /* as if there had been none */
+		q.kind = REQ_CLOSE;
+		server_push(s, q);
+	}
 	if (!aborted)
 		return;
 	/* The client's request goes when it is certain that the transaction is there, and failed: server_on_ready(). */

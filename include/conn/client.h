@@ -63,6 +63,8 @@ struct client {
 	bool named_alters : 1;	 /* some named one may */
 	bool portal : 1;	 /* begin was executed by the unnamed portal, which is still open */
 	bool defers : 1;	 /* defer_begin applies to it */
+	bool tracks_sql : 1;	 /* track_sql_prepare does, and its servers change */
+	bool edited : 1;	 /* what it bound last is SQL with names: conn.unnamed->edits were the server's */
 	bool aborted : 1;	 /* its deferred transaction has failed */
 	bool second_try : 1;	 /* a server was lost while this request's parameters were set */
 	bool unsettled : 1;	 /* session mode: its parameters are to be set again before its next request */

@@ -14,6 +14,7 @@
 
 struct msg;
 struct stmt;
+struct stmt_edits;
 struct vars;
 
 /* What a client asks of the server that it is linked to. */
@@ -51,11 +52,16 @@ struct link_server_ops {
 	bool (*has)(struct conn *s, struct stmt *st);
 	void (*put)(struct conn *s, struct stmt *st);
 	void (*take)(struct conn *s, struct stmt *st);
-	void (*put_now)(struct conn *s, struct stmt *st); /* in a batch of its own, for a Query */
+	/* The same in a batch of its own, for a Query. */
+	void (*put_now)(struct conn *s, struct stmt *st);
+	void (*take_now)(struct conn *s, struct stmt *st);
+	void (*make_room_now)(struct conn *s);
 	void (*put_unnamed)(struct conn *s);
 	bool (*may_answer)(const struct conn *s);
 	bool (*must_wait)(struct conn *s, bool unnamed);
 	void (*make_room)(struct conn *s);
+	/* The requests that are edited have these from here on. */
+	void (*edits)(struct conn *s, struct stmt_edits *e);
 	/* In place of a refused message: one that fails the batch on the server. */
 	void (*refuse)(struct conn *s, enum refusal why, bool simple);
 	/* Is a request outstanding, or a batch open? */
@@ -85,6 +91,9 @@ struct link_client_ops {
 	void (*told)(struct conn *c, const char *name, const char *value);
 	/* A CommandComplete passes. */
 	void (*completed)(struct conn *c, const char *tag);
+	/* SQL has prepared what n stands for, or deallocated it. */
+	void (*made)(struct conn *c, const struct stmt_name *n);
+	void (*dropped)(struct conn *c, const struct stmt_name *n);
 	/* A ReadyForQuery is about to pass: V_FORWARD; V_LAST: and then the server is free; V_CLOSED: the client was closed. */
 	enum verdict (*ready)(struct conn *c, const struct link_ready *r);
 	/* After V_LAST: the link ends. */

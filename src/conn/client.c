@@ -449,6 +449,9 @@ void client_configure(struct client *cl)
 	cl->limits.wait_ms = limit_ms(param_effective(PARAM_query_wait_timeout, user, db, set));
 	cl->defers = cl->ask.pool && cl->ask.pool->mode == POOL_TRANSACTION &&
 		     param_effective(PARAM_defer_begin, user, db, set);
+	cl->tracks_sql = cl->ask.pool && cl->ask.pool->mode != POOL_SESSION &&
+			 client_settings(cl)->max_prepared_statements > 0 &&
+			 param_effective(PARAM_track_sql_prepare, user, db, set);
 	if (!conn_is_closed(&cl->c))
 		conn_settle(&cl->c);
 }
@@ -635,6 +638,8 @@ static const struct link_client_ops client_link_ops = {
 	.prepared = client_prepared,
 	.told = client_told,
 	.completed = client_completed,
+	.made = client_sql_made,
+	.dropped = client_sql_dropped,
 	.ready = client_ready,
 	.done = client_done,
 	.lost = client_lost,

@@ -12,6 +12,9 @@
 struct msg;
 struct request;
 struct settings;
+struct buf;
+struct stmt_edits;
+struct stmt_name;
 
 const struct settings *client_settings(const struct client *cl);
 /* It has said something that no server is needed for, or that was refused: its idle time begins anew. */
@@ -30,6 +33,13 @@ const char *client_login_database(const struct client *cl);
 /* client_query.c */
 enum verdict client_query_message(struct client *cl, const struct msg *m, uint32_t *arg);
 bool client_standard_strings(const struct client *cl);
+/* The text in a Query or behind the name in a Parse, as far as it is in memory. */
+struct text {
+	const char *p;
+	size_t n;
+	bool whole;
+};
+struct text client_parse_text(const struct msg *m);
 /* Is this message refused? REFUSE_COUNT: no. */
 enum refusal client_refusal(const struct client *cl, const struct msg *m);
 /* Of a Parse: what running it may do is noted with its name, since an Execute names a portal. */
@@ -55,8 +65,22 @@ enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t 
 enum verdict client_stmt_bind(struct client *cl, const struct msg *m, uint32_t *arg);
 enum verdict client_stmt_describe(struct client *cl, const struct msg *m, uint32_t *arg);
 enum verdict client_stmt_close(struct client *cl, const struct msg *m, uint32_t *arg);
-/* A Query that is DEALLOCATE of a name the client has, expected as q: it was sent with the server's name. False: it was not. */
-bool client_stmt_deallocate(struct client *cl, const struct msg *m, struct request *q);
 void client_stmt_forget(struct client *cl, const char *name); /* Close, without a server */
+
+/* client_sql.c: names of prepared statements in SQL. */
+/* Are there any, by the look of it? harmless: sqlscan_is_harmless(). */
+bool client_sql_may_name(const struct client *cl, struct text t, bool harmless);
+/*
+ * Of such a text, in m: *edits (a reference, NULL: nothing is to be changed) are the names that are put in; what the server
+ * lacks of them is prepared in front. V_FORWARD; V_MORE, V_STOP: not yet; V_CLOSED.
+ */
+enum verdict client_sql_read(struct client *cl, const struct msg *m, struct text t, struct stmt_edits **edits,
+	uint32_t *arg);
+/* The text with its edits, and its NUL. */
+void client_sql_write(const struct client *cl, struct buf *out, struct text t, const struct stmt_edits *edits);
+/* The unnamed statement, which has edits, is about to be bound: the server is to have what it names. */
+void client_sql_bind(struct client *cl);
+void client_sql_made(struct conn *c, const struct stmt_name *n);
+void client_sql_dropped(struct conn *c, const struct stmt_name *n);
 
 #endif

@@ -84,13 +84,6 @@ static bool client_must_settle(struct client *cl, struct conn *s)
 
 /* ---- what the text of a statement says ------------------------------------------------ */
 
-/* The text in a Query or behind the name in a Parse, as far as it is in memory. */
-struct text {
-	const char *p;
-	size_t n;
-	bool whole;
-};
-
 bool client_standard_strings(const struct client *cl)
 {
 	const char *v = vars_get(cl->told, "standard_conforming_strings");
@@ -105,7 +98,7 @@ static struct text client_query_text(const struct msg *m)
 	return (struct text){m->payload, nul ? (size_t)(nul - m->payload) : m->have, nul || m->have == m->len};
 }
 
-static struct text client_parse_text(const struct msg *m)
+struct text client_parse_text(const struct msg *m)
 {
 	size_t name = strlen(m->payload) + 1; /* its NUL is in memory: tbl/messages.h */
 	struct msg rest = {
@@ -114,10 +107,14 @@ static struct text client_parse_text(const struct msg *m)
 	return client_query_text(&rest);
 }
 
+static bool text_is_harmless(struct text t)
+{
+	return t.whole && sqlscan_is_harmless(t.p, t.n);
+}
+
 static bool client_may_commit(const struct client *cl, struct text t)
 {
-	return !(t.whole && sqlscan_is_harmless(t.p, t.n)) &&
-	       sqlscan_may_commit(t.p, t.n, t.whole, client_standard_strings(cl));
+	return sqlscan_may_commit(t.p, t.n, t.whole, client_standard_strings(cl));
 }
 
 static bool client_text_alters(const struct client *cl, struct text t)
@@ -243,27 +240,55 @@ static void client_push(struct conn *s, enum request_kind kind)
 	s->ops->serves->expect(s, (struct request){.kind = (uint8_t)kind});
 }
 
-static enum verdict client_on_query(struct client *cl, struct conn *s, const struct msg *m)
+/* A Query with the server's names in place of the client's. */
+static enum verdict client_send_edited(struct client *cl, struct conn *s, const struct msg *m, struct text t,
+	struct stmt_edits *edits)
 {
-	struct text t = client_query_text(m);
-	struct request q = {.kind = REQ_QUERY,
-		.may_commit = client_may_commit(cl, t),
-		.alters = client_alters(cl, t),
-		.unnamed = true,
-		.stmt = cl->c.unnamed};
+	uint32_t mark = msgw_begin(relay_out(s), m->type);
 
-	cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
-	cl->c.unnamed = NULL; /* any Query ends it */
-	if (cl->names && q.alters && client_changes_servers(cl) && client_stmt_deallocate(cl, m, &q))
-		return V_DROP;
-	s->ops->serves->expect(s, q);
-	return V_FORWARD;
+	client_sql_write(cl, &s->out, t, edits);
+	msgw_end(&s->out, mark);
+	stmt_edits_unref(&edits);
+	return V_DROP;
 }
 
+static enum verdict client_on_query(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
+{
+	struct text t = client_query_text(m);
+	bool harmless = text_is_harmless(t);
+	struct request q = {.kind = REQ_QUERY, .unnamed = true};
+	struct stmt_edits *edits = NULL;
+
+	if (client_sql_may_name(cl, t, harmless)) {
+		enum verdict v = client_sql_read(cl, m, t, &edits, arg);
+
+		if (v != V_FORWARD)
+			return v;
+	}
+	if (cl->begin) { /* behind what was prepared just now, in a batch of its own */
+		client_defer_send(cl);
+		if (s->ops->serves->begins(s)) {
+			stmt_edits_unref(&edits);
+			return V_STOP;
+		}
+	}
+	q.may_commit = !harmless && client_may_commit(cl, t);
+	q.alters = edits || client_alters(cl, t);
+	q.edited = edits;
+	q.stmt = cl->c.unnamed;
+	cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
+	cl->c.unnamed = NULL; /* any Query ends it */
+	if (edits)
+		s->ops->serves->edits(s, edits);
+	s->ops->serves->expect(s, q);
+	return edits ? client_send_edited(cl, s, m, t, edits) : V_FORWARD;
+}
+
+/* What running it may do is noted with its name, since an Execute names a portal. */
 void client_note_text(struct client *cl, const struct msg *m)
 {
 	struct text t = client_parse_text(m);
-	bool commits = client_may_commit(cl, t);
+	bool commits = !text_is_harmless(t) && client_may_commit(cl, t);
 
 	cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
 	if (!m->payload[0]) {
@@ -330,7 +355,8 @@ static void client_on_execute(struct client *cl, struct conn *s)
 {
 	s->ops->serves->expect(s, (struct request){.kind = REQ_EXECUTE,
 					  .may_commit = cl->unnamed_commits || cl->named_commits,
-					  .alters = cl->unnamed_alters || cl->named_alters});
+					  .alters = cl->edited || cl->unnamed_alters || cl->named_alters,
+					  .edited = cl->edited});
 }
 
 /* Is it of a batch that may fail for no fault of the client's, by a statement that it shares? */
@@ -357,7 +383,7 @@ static enum verdict client_send(struct client *cl, struct conn *s, const struct 
 		s->ops->serves->record(s, m);
 	}
 	switch (m->type) {
-	case MSG_QUERY: v = client_on_query(cl, s, m); break;
+	case MSG_QUERY: v = client_on_query(cl, s, m, arg); break;
 	case MSG_FUNCTION_CALL: client_push(s, REQ_QUERY); break;
 	case MSG_PARSE: v = client_on_parse(cl, s, m, arg); break;
 	case MSG_BIND: v = client_on_bind(cl, s, m, arg); break;
@@ -398,7 +424,7 @@ enum verdict client_query_message(struct client *cl, const struct msg *m, uint32
 		v = V_STOP;
 	if (v != V_FORWARD)
 		return v;
-	if (cl->begin)
+	if (cl->begin && (why != REFUSE_COUNT || m->type != MSG_QUERY))
 		client_defer_send(cl);
 	if (why != REFUSE_COUNT)
 		return client_refuse_message(cl, m, why);

@@ -63,50 +63,6 @@ static enum verdict client_to_nothing(struct client *cl, struct request q, const
 	return V_HEAD;
 }
 
-/* ---- DEALLOCATE name, by SQL ---------------------------------------------------------------- */
-
-/* The statement that a text of n bytes, which is nothing else, deallocates, and where its name stands; NULL: none. */
-static struct stmt_name *client_deallocates(const struct client *cl, const char *text, size_t n, struct sql_name *name)
-{
-	struct sqlscan scan;
-	struct sql_stmt st, more;
-
-	if (!cl->names || sqlscan_is_plain(text, n))
-		return NULL;
-	scan = sqlscan_init(text, n, true, client_standard_strings(cl));
-	if (sqlscan_next(&scan, &st) != SQLSCAN_STATEMENT || sqlscan_prepared(&st, name) != SQL_PREPARED_DEALLOCATE ||
-		sqlscan_next(&scan, &more) != SQLSCAN_END)
-		return NULL;
-	return stmt_map_find(cl->names, name->name);
-}
-
-/* A payload of n bytes with the server's name of a statement in place of the client's. */
-static void put_renamed(struct buf *out, const char *payload, size_t n, const struct sql_name *name, const char *to)
-{
-	size_t before = (size_t)(name->text - payload);
-
-	buf_append(out, payload, before);
-	buf_puts(out, to);
-	buf_append(out, name->text + name->len, n - before - name->len);
-}
-
-bool client_stmt_deallocate(struct client *cl, const struct msg *m, struct request *q)
-{
-	struct conn *s = cl->c.peer;
-	struct sql_name name;
-	struct stmt_name *n = m->have < m->len ? NULL : client_deallocates(cl, m->payload, m->len - 1, &name);
-
-	if (!n)
-		return false;
-	if (!s->ops->serves->has(s, n->stmt))
-		s->ops->serves->put_now(s, n->stmt);
-	q->name = stmt_name_ref(n);
-	s->ops->serves->expect(s, *q);
-	msgw_head(relay_out(s), m->type, (uint32_t)(m->len - name.len + strlen(n->stmt->name)));
-	put_renamed(relay_out(s), m->payload, m->len, &name, n->stmt->name);
-	return true;
-}
-
 /* ---- Parse --------------------------------------------------------------------------- */
 
 /* Text, NUL, count, that many type oids: what a stmt's body must be. */
@@ -125,26 +81,27 @@ static bool same_body(const struct stmt *st, const char *body, size_t len)
 	return st && st->len == len && !memcmp(st->body, body, len);
 }
 
-/* What is kept of it has the server's name too. */
-static enum verdict client_parse_deallocate(struct client *cl, const struct msg *m, struct stmt_name *n,
-	const struct sql_name *name)
+/* SQL with a name: what is kept of it has the server's name too. */
+static enum verdict client_parse_edited(struct client *cl, const struct msg *m, struct stmt_edits *edits)
 {
 	struct conn *s = cl->c.peer;
 	struct registry *r = &cl->c.pooler->registry;
-	struct request q = {.kind = REQ_PARSE, .unnamed = true, .drops = true, .stmt = cl->c.unnamed};
+	struct request q = {.kind = REQ_PARSE, .unnamed = true, .edited = true, .alters = true, .stmt = cl->c.unnamed};
+	struct text t = client_parse_text(m);
 	struct buf body = {0};
 
-	put_renamed(&body, m->payload + 1, m->len - 1, name, n->stmt->name);
+	client_sql_write(cl, &body, t, edits);
+	buf_append(&body, t.p + t.n + 1, m->len - 1 - (t.n + 1));
 	cl->c.unnamed =
 		buf_failed(&body) ? NULL : stmt_get(r->stmts, r->no_vars, buf_head(&body), buf_len(&body), false);
 	buf_free(&body);
 	if (!cl->c.unnamed) {
 		cl->c.unnamed = q.stmt;
+		stmt_edits_unref(&edits);
 		return client_out_of_memory(cl);
 	}
-	if (!s->ops->serves->has(s, n->stmt))
-		s->ops->serves->put(s, n->stmt);
-	q.name = stmt_name_ref(n);
+	cl->c.unnamed->edits = edits;
+	s->ops->serves->edits(s, edits);
 	s->ops->serves->expect(s, q);
 	msgw_head(relay_out(s), MSG_PARSE, (uint32_t)(1 + cl->c.unnamed->len));
 	msgw_u8(relay_out(s), 0);
@@ -159,13 +116,9 @@ static enum verdict client_parse_unnamed(struct client *cl, const struct msg *m)
 	struct registry *r = &cl->c.pooler->registry;
 	const char *body = m->payload + 1;
 	struct request q = {.kind = REQ_PARSE, .action = ACT_FORWARD, .unnamed = true, .stmt = cl->c.unnamed};
-	struct stmt_name *n;
-	struct sql_name name;
 
 	if (m->have < m->len || !body_is_sound(body, m->len - 1)) {
 		cl->c.unnamed = NULL;
-	} else if ((n = client_deallocates(cl, body, strlen(body), &name))) {
-		return client_parse_deallocate(cl, m, n, &name);
 	} else if (same_body(cl->c.unnamed, body, m->len - 1)) {
 		stmt_ref(cl->c.unnamed);
 	} else {
@@ -222,10 +175,26 @@ static enum verdict client_parse_new(struct client *cl, const struct msg *m, uin
 	return client_rename(s, m, 0, st->name, arg);
 }
 
+/* Of an unnamed one: the names of SQL's in its text, if it is one statement. */
+static enum verdict client_parse_sql(struct client *cl, const struct msg *m, struct stmt_edits **edits, uint32_t *arg)
+{
+	struct text t = client_parse_text(m);
+	enum verdict v;
+
+	if (m->have < m->len || !body_is_sound(t.p, m->len - 1) ||
+		!client_sql_may_name(cl, t, sqlscan_is_harmless(t.p, t.n)))
+		return V_FORWARD;
+	v = client_sql_read(cl, m, t, edits, arg);
+	if (v == V_FORWARD && *edits && (*edits)->n > 1)
+		stmt_edits_unref(edits);
+	return v;
+}
+
 enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t *arg)
 {
 	struct conn *s = cl->c.peer;
 	struct stmt_name *n;
+	enum verdict v;
 	size_t at;
 
 	if (m->have < m->len && (m->payload[0] || m->len <= UNNAMED_KEPT)) {
@@ -233,10 +202,15 @@ enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t 
 		return V_MORE;
 	}
 	if (!m->payload[0]) {
+		struct stmt_edits *edits = NULL;
+
+		v = client_parse_sql(cl, m, &edits, arg);
+		if (v != V_FORWARD)
+			return v;
 		cl->c.unnamed_parse++; /* what it is depends on when and under which settings it is parsed */
 		cl->db->stats.now.client_parses++;
 		cl->db->stats.now.server_parses++;
-		return client_parse_unnamed(cl, m);
+		return edits ? client_parse_edited(cl, m, edits) : client_parse_unnamed(cl, m);
 	}
 	if (s->ops->serves->must_wait(s, false))
 		return V_STOP;
@@ -260,7 +234,11 @@ static enum verdict client_about(struct client *cl, enum request_kind kind, cons
 
 	if (s->ops->serves->must_wait(s, !m->payload[at]))
 		return V_STOP;
+	if (kind == REQ_BIND)
+		cl->edited = false;
 	if (!m->payload[at]) {
+		if (kind == REQ_BIND && cl->c.unnamed && cl->c.unnamed->edits)
+			client_sql_bind(cl);
 		s->ops->serves->put_unnamed(s);
 		s->ops->serves->expect(s, q);
 		return V_FORWARD;

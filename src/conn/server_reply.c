@@ -90,7 +90,7 @@ static enum verdict server_on_end(struct server *s, enum request_kind kind)
 
 	if (!q || q->kind != kind || q->action == ACT_REFUSE)
 		return server_nonsense(s, "a reply that no request asked for");
-	if (q->name && kind == REQ_PARSE && !q->made && !q->drops) /* its name now stands for another text */
+	if (q->name && kind == REQ_PARSE && !q->made) /* its name now stands for another text */
 		return server_nonsense(s, "a prepared statement was dropped without the pooler's knowledge");
 	v = server_pass(s, q);
 	if (kind == REQ_PARSE && v == V_FORWARD)
@@ -123,8 +123,8 @@ static enum verdict server_on_complete(struct server *s, const struct msg *m)
 		return server_nonsense(s, "a CommandComplete that no request asked for");
 	if (m->type == MSG_COMMAND_COMPLETE) {
 		server_note_tag(s, m->payload);
-		if (q->name && !strcmp(m->payload, "DEALLOCATE"))
-			server_stmt_dropped(s, q->name);
+		if (q->edited)
+			server_stmt_ran(s, q, m->payload);
 		if (s->c.peer && q->action != ACT_SWALLOW)
 			s->c.peer->ops->asks->completed(s->c.peer, m->payload);
 		ring_copy_done(&s->ring);
@@ -157,6 +157,12 @@ static enum verdict server_rename_error(struct server *s, const struct msg *m, c
 	return V_DROP;
 }
 
+static enum verdict server_edit_error(struct server *s, const struct msg *m)
+{
+	server_stmt_error_edited(s, m);
+	return V_DROP;
+}
+
 static enum verdict server_on_error(struct server *s, const struct msg *m, uint32_t *arg)
 {
 	struct request *front = ring_front(&s->ring), q;
@@ -164,7 +170,7 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 	struct error_fields f;
 	bool fatal, by_query = s->ring.queries;
 
-	if (front && front->name && m->have < m->len && m->len <= ERROR_WHOLE) {
+	if (front && (front->name || front->edited) && m->have < m->len && m->len <= ERROR_WHOLE) {
 		*arg = m->len;
 		return V_MORE;
 	}
@@ -180,6 +186,8 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 		s->dirty = true; /* whether those Syncs are answered cannot be known, whatever completes after this */
 	if (front && front->name && s->c.peer && m->have == m->len)
 		v = server_rename_error(s, m, front->name, f.code);
+	else if (front && front->edited && s->edits && s->c.peer && m->have == m->len)
+		v = server_edit_error(s, m);
 	q = ring_error(&s->ring, server_stmt_undo, s);
 	s->mixed = false; /* the transaction that was open is not any more */
 	/* Even a Query is skipped that came before any Sync, and nobody is left to send one. */

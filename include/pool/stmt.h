@@ -42,7 +42,7 @@ struct stmt {
 	bool shared;
 	char name[STMT_NAME];	  /* on servers: "psbouncer_" and the number */
 	size_t len;		  /* of the body */
-	struct stmt_edits *edits; /* of a client's unnamed one: names of SQL's in its text; a reference or NULL */
+	struct stmt_edits *edits; /* names of SQL's in its text; a reference or NULL */
 
 	/* this unit's */
 	uint32_t refs;
@@ -114,6 +114,8 @@ struct stmt_name *stmt_map_find(const struct stmt_map *m, const char *name);
 struct stmt_name *stmt_map_add(struct stmt_map **m, const char *name, struct stmt *s);
 /* Takes a name out that is there. Without another reference it is freed. */
 void stmt_map_remove(struct stmt_name *n);
+/* n, which is there, stands for s from now on. */
+void stmt_map_change(struct stmt_name *n, struct stmt *s);
 /* The Parse did not happen: n is out, if it is in, and does not come back. */
 void stmt_map_fail(struct stmt_name *n);
 /*
@@ -149,6 +151,7 @@ struct stmt_edit {
 	struct stmt_name *name; /* a reference of the edit's; without a stmt: unknown */
 	uint32_t statement;	/* which one of the text's, from 0 */
 	uint32_t at, was, is;	/* where it is in the new text, its length before and now: in characters */
+	uint32_t byte;		/* where it is, in bytes */
 	uint8_t what;
 	bool pending; /* name is made by this text itself */
 };

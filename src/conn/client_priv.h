@@ -78,8 +78,13 @@ enum verdict client_sql_read(struct client *cl, const struct msg *m, struct text
 	uint32_t *arg);
 /* The text with its edits, and its NUL. */
 void client_sql_write(const struct client *cl, struct buf *out, struct text t, const struct stmt_edits *edits);
-/* The unnamed statement, which has edits, is about to be bound: the server is to have what it names. */
-void client_sql_bind(struct client *cl);
+/* The Parse m with its edits, which become the statement's. NULL: memory is out. */
+struct stmt *client_sql_stmt(struct client *cl, const struct msg *m, struct stmt_edits *edits);
+/*
+ * A statement with edits is about to be bound, the one that n stands for; NULL: the unnamed one. Its name means what it means
+ * now, and the server is to have that. V_FORWARD, V_STOP, V_CLOSED.
+ */
+enum verdict client_sql_bind(struct client *cl, struct stmt_name *n);
 void client_sql_made(struct conn *c, const struct stmt_name *n);
 void client_sql_dropped(struct conn *c, const struct stmt_name *n);
 

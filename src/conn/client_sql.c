@@ -78,8 +78,8 @@ struct reading {
 	uint32_t cleared; /* edits before that are of no meaning any more, by DEALLOCATE ALL */
 	bool all_cleared;
 	const char *counted; /* characters up to here are `at`, with what is put in so far */
-	uint32_t at;
-	bool failed; /* memory is out */
+	uint32_t at, byte;   /* ... and bytes up to there */
+	bool failed;	     /* memory is out */
 };
 
 static uint32_t client_count_chars(const struct client *cl, const char *p, const char *end)
@@ -144,8 +144,10 @@ static void reading_place(struct reading *r, struct stmt_edit *e, const struct s
 	e->at = r->at + client_count_chars(r->cl, r->counted, name->text);
 	e->was = client_count_chars(r->cl, name->text, name->text + name->len);
 	e->is = (uint32_t)(e->name->stmt ? strlen(e->name->stmt->name) : strlen(r->cl->c.pooler->refused_name) + 2);
+	e->byte = r->byte + (uint32_t)(name->text - r->counted);
 	r->counted = name->text + name->len;
 	r->at = e->at + e->is;
+	r->byte = e->byte + e->is;
 }
 
 static void reading_name(struct reading *r, enum sql_prepared kind, const struct sql_stmt *st,
@@ -271,6 +273,34 @@ enum verdict client_sql_read(struct client *cl, const struct msg *m, struct text
 	return V_FORWARD;
 }
 
+/* rest: what follows the text in its Parse. The edits become the statement's. NULL: memory is out. */
+static struct stmt *client_sql_made_of(struct client *cl, struct text t, const char *rest, size_t n,
+	struct stmt_edits *edits)
+{
+	struct registry *r = &cl->c.pooler->registry;
+	struct stmt *st = NULL;
+	struct buf body = {0};
+
+	client_sql_write(cl, &body, t, edits);
+	buf_append(&body, rest, n);
+	if (!buf_failed(&body))
+		st = stmt_get(r->stmts, r->no_vars, buf_head(&body), buf_len(&body), false);
+	buf_free(&body);
+	if (st)
+		st->edits = edits;
+	else
+		stmt_edits_unref(&edits);
+	return st;
+}
+
+struct stmt *client_sql_stmt(struct client *cl, const struct msg *m, struct stmt_edits *edits)
+{
+	struct text t = client_parse_text(m);
+	const char *rest = t.p + t.n + 1;
+
+	return client_sql_made_of(cl, t, rest, (size_t)(m->payload + m->len - rest), edits);
+}
+
 void client_sql_write(const struct client *cl, struct buf *out, struct text t, const struct stmt_edits *edits)
 {
 	struct sqlscan scan = client_scan(cl, t);
@@ -294,20 +324,88 @@ void client_sql_write(const struct client *cl, struct buf *out, struct text t, c
 	buf_append(out, "", 1);
 }
 
-/* ---- as the unnamed statement --------------------------------------------------------------- */
+/* ---- as a statement of the protocol ---------------------------------------------------------- */
 
-void client_sql_bind(struct client *cl)
+/* The text of st as the client wrote it, but for how it wrote the name. */
+static void put_original(struct buf *out, const struct stmt *st)
+{
+	const struct stmt_edit *e = &st->edits->v[0];
+
+	buf_append(out, st->body, e->byte);
+	buf_append(out, "\"", 1);
+	for (const char *p = e->name->name; *p; p++)
+		buf_append(out, *p == '"' ? "\"\"" : p, *p == '"' ? 2 : 1);
+	buf_append(out, "\"", 1);
+	buf_append(out, st->body + e->byte + e->is, strlen(st->body) - e->byte - e->is);
+}
+
+/* What its name stands for has changed since it was parsed: st with the one of now, a new reference. NULL: memory is out. */
+static struct stmt *client_sql_again(struct client *cl, const struct stmt *st)
+{
+	size_t rest = strlen(st->body) + 1;
+	struct buf original = {0};
+	struct stmt *again = NULL;
+	struct reading r = {.cl = cl};
+
+	put_original(&original, st);
+	if (!buf_failed(&original)) {
+		r.t = (struct text){buf_head(&original), buf_len(&original), true};
+		r.counted = r.t.p;
+		reading_all(&r);
+	}
+	if (r.edits) {
+		r.edits->v[0].was = st->edits->v[0].was;
+		again = client_sql_made_of(cl, r.t, st->body + rest, st->len - rest, r.edits);
+	}
+	buf_free(&original);
+	return again;
+}
+
+/* Is what the name stands for another one than when it was parsed? */
+static bool client_sql_is_stale(const struct client *cl, const struct stmt_edit *e)
+{
+	const struct stmt_name *now = stmt_map_find(cl->names, e->name->name);
+
+	return e->what != EDIT_MAKES && (now ? now->stmt : NULL) != e->name->stmt;
+}
+
+static bool client_sql_renew(struct client *cl, struct stmt_name *n)
+{
+	struct stmt *again = client_sql_again(cl, n ? n->stmt : cl->c.unnamed);
+
+	if (!again)
+		return false;
+	if (n) {
+		stmt_map_change(n, again);
+		stmt_unref(&again);
+	} else {
+		stmt_unref(&cl->c.unnamed);
+		cl->c.unnamed = again;
+		cl->c.unnamed_parse++;
+	}
+	return true;
+}
+
+enum verdict client_sql_bind(struct client *cl, struct stmt_name *n)
 {
 	struct conn *s = cl->c.peer;
-	struct stmt_edits *edits = cl->c.unnamed->edits;
-	struct stmt_edit e = edits->v[0];
+	struct stmt_edits *edits = n ? n->stmt->edits : cl->c.unnamed->edits;
+	struct stmt_edit e;
 
-	/* What it prepares may have been made by it before: then that is what there is already. */
+	if (s->ops->serves->must_wait(s, false))
+		return V_STOP;
+	if (client_sql_is_stale(cl, &edits->v[0]) && !client_sql_renew(cl, n)) {
+		conn_close(&cl->c, CLOSE_NO_MEMORY, NULL);
+		return V_CLOSED;
+	}
+	edits = n ? n->stmt->edits : cl->c.unnamed->edits;
+	e = edits->v[0];
 	if (e.what == EDIT_MAKES && stmt_map_find(cl->names, e.name->name))
-		e.what = EDIT_USES;
+		e.what = EDIT_USES; /* it is to be there, as the name is, for the error */
 	client_sql_put(cl, &e, false);
 	s->ops->serves->edits(s, edits);
 	cl->edited = true;
+	return V_FORWARD;
 }
 
 /* ---- when it is done ------------------------------------------------------------------------ */

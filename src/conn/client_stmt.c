@@ -81,32 +81,28 @@ static bool same_body(const struct stmt *st, const char *body, size_t len)
 	return st && st->len == len && !memcmp(st->body, body, len);
 }
 
-/* SQL with a name: what is kept of it has the server's name too. */
+/* A Parse of SQL with names: what is kept of it has the server's name too. */
+static enum verdict client_send_parse(struct conn *s, const char *name, const struct stmt *st)
+{
+	msgw_head(relay_out(s), MSG_PARSE, (uint32_t)(strlen(name) + 1 + st->len));
+	msgw_cstr(relay_out(s), name);
+	buf_append(relay_out(s), st->body, st->len);
+	return V_DROP;
+}
+
 static enum verdict client_parse_edited(struct client *cl, const struct msg *m, struct stmt_edits *edits)
 {
 	struct conn *s = cl->c.peer;
-	struct registry *r = &cl->c.pooler->registry;
-	struct request q = {.kind = REQ_PARSE, .unnamed = true, .edited = true, .alters = true, .stmt = cl->c.unnamed};
-	struct text t = client_parse_text(m);
-	struct buf body = {0};
+	struct request q = {.kind = REQ_PARSE, .unnamed = true, .edited = true, .stmt = cl->c.unnamed};
 
-	client_sql_write(cl, &body, t, edits);
-	buf_append(&body, t.p + t.n + 1, m->len - 1 - (t.n + 1));
-	cl->c.unnamed =
-		buf_failed(&body) ? NULL : stmt_get(r->stmts, r->no_vars, buf_head(&body), buf_len(&body), false);
-	buf_free(&body);
+	cl->c.unnamed = client_sql_stmt(cl, m, edits);
 	if (!cl->c.unnamed) {
 		cl->c.unnamed = q.stmt;
-		stmt_edits_unref(&edits);
 		return client_out_of_memory(cl);
 	}
-	cl->c.unnamed->edits = edits;
 	s->ops->serves->edits(s, edits);
 	s->ops->serves->expect(s, q);
-	msgw_head(relay_out(s), MSG_PARSE, (uint32_t)(1 + cl->c.unnamed->len));
-	msgw_u8(relay_out(s), 0);
-	buf_append(relay_out(s), cl->c.unnamed->body, cl->c.unnamed->len);
-	return V_DROP;
+	return client_send_parse(s, "", cl->c.unnamed);
 }
 
 /* It always goes to the server; what it was is kept, so that another server can be given it. */
@@ -143,16 +139,17 @@ static enum verdict client_parse_taken(struct client *cl, struct stmt_name *n, c
 	return client_rename(s, m, 0, n->stmt->name, arg);
 }
 
-static enum verdict client_parse_new(struct client *cl, const struct msg *m, uint32_t *arg)
+static enum verdict client_parse_new(struct client *cl, const struct msg *m, struct stmt_edits *edits, uint32_t *arg)
 {
 	struct conn *s = cl->c.peer;
 	size_t at = strlen(m->payload) + 1;
 	const char *body = m->payload + at;
 	bool shared = !sqlscan_has_now(body, strlen(body), true, client_standard_strings(cl));
 	struct stmt *st =
-		stmt_get(cl->c.pooler->registry.stmts, s->ops->serves->settings(s), body, m->len - at, shared);
+		edits ? client_sql_stmt(cl, m, edits)
+		      : stmt_get(cl->c.pooler->registry.stmts, s->ops->serves->settings(s), body, m->len - at, shared);
 	struct stmt_name *n = st ? stmt_map_add(&cl->names, m->payload, st) : NULL;
-	struct request q = {.kind = REQ_PARSE, .made = true};
+	struct request q = {.kind = REQ_PARSE, .made = true, .edited = edits};
 
 	if (!n) {
 		stmt_unref(&st);
@@ -171,17 +168,19 @@ static enum verdict client_parse_new(struct client *cl, const struct msg *m, uin
 	s->ops->serves->make_room(s);
 	cl->db->stats.now.server_parses++;
 	q.stmt = st;
+	if (edits)
+		s->ops->serves->edits(s, edits);
 	s->ops->serves->expect(s, q);
-	return client_rename(s, m, 0, st->name, arg);
+	return edits ? client_send_parse(s, st->name, st) : client_rename(s, m, 0, st->name, arg);
 }
 
-/* Of an unnamed one: the names of SQL's in its text, if it is one statement. */
+/* The names of SQL's in its text, if it is one statement. */
 static enum verdict client_parse_sql(struct client *cl, const struct msg *m, struct stmt_edits **edits, uint32_t *arg)
 {
 	struct text t = client_parse_text(m);
 	enum verdict v;
 
-	if (m->have < m->len || !body_is_sound(t.p, m->len - 1) ||
+	if (m->have < m->len || !body_is_sound(t.p, (size_t)(m->payload + m->len - t.p)) ||
 		!client_sql_may_name(cl, t, sqlscan_is_harmless(t.p, t.n)))
 		return V_FORWARD;
 	v = client_sql_read(cl, m, t, edits, arg);
@@ -193,6 +192,7 @@ static enum verdict client_parse_sql(struct client *cl, const struct msg *m, str
 enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t *arg)
 {
 	struct conn *s = cl->c.peer;
+	struct stmt_edits *edits = NULL;
 	struct stmt_name *n;
 	enum verdict v;
 	size_t at;
@@ -201,28 +201,38 @@ enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t 
 		*arg = m->len;
 		return V_MORE;
 	}
+	if (m->payload[0] && s->ops->serves->must_wait(s, false))
+		return V_STOP;
+	v = client_parse_sql(cl, m, &edits, arg);
+	if (v != V_FORWARD)
+		return v;
 	if (!m->payload[0]) {
-		struct stmt_edits *edits = NULL;
-
-		v = client_parse_sql(cl, m, &edits, arg);
-		if (v != V_FORWARD)
-			return v;
 		cl->c.unnamed_parse++; /* what it is depends on when and under which settings it is parsed */
 		cl->db->stats.now.client_parses++;
 		cl->db->stats.now.server_parses++;
 		return edits ? client_parse_edited(cl, m, edits) : client_parse_unnamed(cl, m);
 	}
-	if (s->ops->serves->must_wait(s, false))
-		return V_STOP;
 	cl->db->stats.now.client_parses++;
 	at = strlen(m->payload) + 1;
 	if (!body_is_sound(m->payload + at, m->len - at))
 		return client_to_nothing(cl, (struct request){.kind = REQ_PARSE}, m, 0, arg);
 	n = stmt_map_find(cl->names, m->payload);
-	return n ? client_parse_taken(cl, n, m, arg) : client_parse_new(cl, m, arg);
+	if (!n)
+		return client_parse_new(cl, m, edits, arg);
+	stmt_edits_unref(&edits);
+	return client_parse_taken(cl, n, m, arg);
 }
 
 /* ---- Bind, Describe, Close ------------------------------------------------------------- */
+
+/* A Bind of what is, or is not, SQL with names. */
+static enum verdict client_bind_edited(struct client *cl, struct stmt_name *n, bool named)
+{
+	const struct stmt *st = n ? n->stmt : named ? NULL : cl->c.unnamed;
+
+	cl->edited = false;
+	return st && st->edits ? client_sql_bind(cl, n) : V_FORWARD;
+}
 
 /* A message about the statement whose name begins at payload byte `at`. */
 static enum verdict client_about(struct client *cl, enum request_kind kind, const struct msg *m, size_t at,
@@ -231,19 +241,21 @@ static enum verdict client_about(struct client *cl, enum request_kind kind, cons
 	struct conn *s = cl->c.peer;
 	struct request q = {.kind = (uint8_t)kind};
 	struct stmt_name *n;
+	enum verdict v;
 
 	if (s->ops->serves->must_wait(s, !m->payload[at]))
 		return V_STOP;
-	if (kind == REQ_BIND)
-		cl->edited = false;
+	n = m->payload[at] ? stmt_map_find(cl->names, m->payload + at) : NULL;
+	if (kind == REQ_BIND) {
+		v = client_bind_edited(cl, n, m->payload[at]);
+		if (v != V_FORWARD)
+			return v;
+	}
 	if (!m->payload[at]) {
-		if (kind == REQ_BIND && cl->c.unnamed && cl->c.unnamed->edits)
-			client_sql_bind(cl);
 		s->ops->serves->put_unnamed(s);
 		s->ops->serves->expect(s, q);
 		return V_FORWARD;
 	}
-	n = stmt_map_find(cl->names, m->payload + at);
 	if (!n)
 		return client_to_nothing(cl, q, m, at, arg);
 	if (!s->ops->serves->has(s, n->stmt))
@@ -258,7 +270,7 @@ enum verdict client_stmt_bind(struct client *cl, const struct msg *m, uint32_t *
 {
 	enum verdict v = client_about(cl, REQ_BIND, m, strlen(m->payload) + 1, arg);
 
-	if (v != V_STOP)
+	if (v != V_STOP && v != V_CLOSED)
 		cl->db->stats.now.binds++;
 	return v;
 }

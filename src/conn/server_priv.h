@@ -48,7 +48,7 @@ void server_stmt_edits(struct conn *c, struct stmt_edits *e);
 /* A statement of a request that is edited has come to a good end: what it has prepared or deallocated. */
 void server_stmt_ran(struct server *s, const struct request *q, const char *tag);
 /* An error or notice for such a request, which is whole in memory, goes to the client. */
-void server_stmt_error_edited(struct server *s, const struct msg *m);
+void server_stmt_error_edited(struct server *s, const struct msg *m, const struct stmt_edits *e);
 /* server_heal.c: a batch that failed because a table has changed is run again. */
 void server_record(struct conn *c, const struct msg *m);
 void server_unrecord(struct conn *c, const struct msg *m);

@@ -157,9 +157,10 @@ static enum verdict server_rename_error(struct server *s, const struct msg *m, c
 	return V_DROP;
 }
 
-static enum verdict server_edit_error(struct server *s, const struct msg *m)
+/* One about a text whose names are the server's speaks of the client's. */
+static enum verdict server_edit_error(struct server *s, const struct msg *m, const struct request *q)
 {
-	server_stmt_error_edited(s, m);
+	server_stmt_error_edited(s, m, q->kind == REQ_PARSE && !q->unnamed && q->stmt ? q->stmt->edits : s->edits);
 	return V_DROP;
 }
 
@@ -184,10 +185,10 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 		return server_nonsense(s, "an error that no request asked for");
 	if (s->ring.in_copy)
 		s->dirty = true; /* whether those Syncs are answered cannot be known, whatever completes after this */
-	if (front && front->name && s->c.peer && m->have == m->len)
+	if (front && front->edited && s->edits && s->c.peer && m->have == m->len)
+		v = server_edit_error(s, m, front);
+	else if (front && front->name && s->c.peer && m->have == m->len)
 		v = server_rename_error(s, m, front->name, f.code);
-	else if (front && front->edited && s->edits && s->c.peer && m->have == m->len)
-		v = server_edit_error(s, m);
 	q = ring_error(&s->ring, server_stmt_undo, s);
 	s->mixed = false; /* the transaction that was open is not any more */
 	/* Even a Query is skipped that came before any Sync, and nobody is left to send one. */

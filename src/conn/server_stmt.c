@@ -182,9 +182,8 @@ void server_stmt_ran(struct server *s, const struct request *q, const char *tag)
 	stmt_edits_unref(&edits);
 }
 
-void server_stmt_error_edited(struct server *s, const struct msg *m)
+void server_stmt_error_edited(struct server *s, const struct msg *m, const struct stmt_edits *e)
 {
-	struct stmt_edits *e = s->edits;
 	struct msgw_edit v[STMT_EDITS_MAX];
 	struct error_fields f;
 

@@ -75,7 +75,7 @@ static const char *const alone[] = {"update t set v = v || '!' where id < 4", "d
 /* The names of statements, from SQL. */
 static const char *const sql_names[] = {"prepare s as select 'by sql'", "prepare s (int) as select $1 + 1", "execute s",
 	"execute s (1)", "execute r", "deallocate s", "deallocate r", "deallocate all", "discard all",
-	"select name, statement from pg_prepared_statements order by name"};
+	"prepare r as select 'r by sql'; execute r", "explain (costs off) execute r", "execute s; deallocate s"};
 /* What another server would not know. */
 static const char *const session_state[] = {"set work_mem = '5MB'", "show work_mem", "reset work_mem", "listen x",
 	"notify x, 'y'", "unlisten x", "declare h cursor with hold for select id from t order by id", "fetch 1 from h",

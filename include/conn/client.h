@@ -46,11 +46,8 @@ struct client {
 	struct vars *own;	/* startup and what it set since */
 	struct vars *told;	/* every value it was told last */
 	struct stmt_map *names; /* its prepared statements, where servers change; else the server has them */
+	struct stmt *begin; /* its transaction has begun, and no server has been sent this; else NULL. A reference */
 	struct client_limits limits;
-	int64_t query_us; /* when its request began, 0: none */
-	int64_t xact_us;  /* when its transaction began, 0: none */
-	int64_t idle_us;  /* since when it has sent nothing */
-	struct cancel_key key;
 	char status;	   /* of the last ReadyForQuery it was sent */
 	bool skipping : 1; /* after an error of ours: everything up to Sync is dropped */
 	bool notified : 1; /* query_wait_notify was sent for this wait */
@@ -61,16 +58,22 @@ struct client {
 	bool reset_seen : 1;		       /* RESET, DISCARD ALL or SET ... TO DEFAULT in this transaction */
 	bool unnamed_commits : 1;	       /* its unnamed statement may end a transaction */
 	bool named_commits : 1;		       /* some named one may */
-	bool unnamed_alters : 1; /* its unnamed statement may change what names mean or how literals are read */
-	bool named_alters : 1;	 /* some named one may */
-	bool deferred : 1; /* its transaction has begun, and no server has been sent the BEGIN: c.unnamed is that */
-	bool defers : 1;   /* defer_begin applies to it */
-	bool aborted : 1;  /* its deferred transaction has failed */
-	bool pinned : 1;   /* its server stays with it beyond its transaction */
-	bool warned : 1;   /* of state that is not kept */
+	bool named_tx : 1;		       /* some named one is nothing but the begin or end of a transaction */
+	bool unnamed_alters : 1;   /* its unnamed statement may change what names mean or how literals are read */
+	bool named_alters : 1;	   /* some named one may */
+	bool portal : 1;	   /* begin was executed by the unnamed portal, which is still open */
+	bool defers : 1;	   /* defer_begin applies to it */
+	bool tracks_sql : 1;	   /* track_sql_prepare does, and its servers change */
+	bool edited : 1;	   /* what it bound last is SQL with names: conn.unnamed->edits were the server's */
+	bool aborted : 1;	   /* its deferred transaction has failed */
+	bool pinned : 1;	   /* its server stays with it beyond its transaction */
 	uint8_t session_state : 2; /* enum session_state, where it applies: IGNORE in session mode */
 	bool second_try : 1;	   /* a server was lost while this request's parameters were set */
 	bool unsettled : 1;	   /* session mode: its parameters are to be set again before its next request */
+	int64_t query_us;	   /* when its request began, 0: none */
+	int64_t xact_us;	   /* when its transaction began, 0: none */
+	int64_t idle_us;	   /* since when it has sent nothing */
+	struct cancel_key key;
 };
 
 static_assert(sizeof(struct client) <= 640, "an idle client is to stay small");

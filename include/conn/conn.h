@@ -56,7 +56,7 @@ enum verdict {
 	V_LAST,	   /* V_FORWARD; when it is written, conn_ops.done() is called */
 	V_DROP,	   /* not forwarded */
 	V_HEAD,	   /* *arg payload bytes are replaced by what the handler put into relay_out() */
-	V_MORE,	   /* ask again when *arg payload bytes are in memory */
+	V_MORE,	   /* ask again when *arg payload bytes are in memory; more than it has: of the messages behind it */
 	V_STOP,	   /* not now: ask again at relay_resume() */
 	V_CLOSED   /* this connection was closed, or its state takes no more messages of this read */
 };

@@ -15,6 +15,7 @@
 
 struct msg;
 struct stmt;
+struct stmt_edits;
 struct vars;
 
 /* What a client asks of the server that it is linked to. */
@@ -27,10 +28,11 @@ struct link_server_ops {
 	/* A message is forwarded, or answered by the pooler itself, that this is to be expected for; q's references are its own. */
 	void (*expect)(struct conn *s, struct request q);
 	/*
-	 * A transaction begins, by the statement st, in front of the client's next message; aborted: it has failed already. The
-	 * first request behind it goes with it, up to its ReadyForQuery; begins: the next one must wait, conn.holds is set.
+	 * A transaction begins, by the statement st, in front of the client's next message; portal: the unnamed portal that ran
+	 * it is open then; aborted: it has failed already. The first request behind it goes with it, up to its ReadyForQuery;
+	 * begins: the next one must wait, conn.holds is set.
 	 */
-	void (*begin)(struct conn *s, struct stmt *st, bool aborted);
+	void (*begin)(struct conn *s, struct stmt *st, bool portal, bool aborted);
 	bool (*begins)(struct conn *s);
 	/*
 	 * m is the client's next message: it is kept as long as its batch may have to be run again. unrecord: it was not sent yet,
@@ -51,7 +53,10 @@ struct link_server_ops {
 	bool (*has)(struct conn *s, struct stmt *st);
 	void (*put)(struct conn *s, struct stmt *st);
 	void (*take)(struct conn *s, struct stmt *st);
-	void (*put_now)(struct conn *s, struct stmt *st); /* in a batch of its own, for a Query */
+	/* The same in a batch of its own, for a Query. */
+	void (*put_now)(struct conn *s, struct stmt *st);
+	void (*take_now)(struct conn *s, struct stmt *st);
+	void (*make_room_now)(struct conn *s);
 	void (*put_unnamed)(struct conn *s);
 	bool (*may_answer)(const struct conn *s);
 	bool (*must_wait)(struct conn *s, bool unnamed);
@@ -63,6 +68,8 @@ struct link_server_ops {
 	enum refusal (*note)(struct conn *s, const struct session_text *t, bool resets);
 	enum refusal (*pin)(struct conn *s, enum pin pin, const char *head, size_t n);
 	void (*unpin)(struct conn *s, enum pin pin); /* with the end of the transaction */
+	/* The requests that are edited have these from here on. */
+	void (*edits)(struct conn *s, struct stmt_edits *e);
 	/* In place of a refused message: one that fails the batch on the server. */
 	void (*refuse)(struct conn *s, enum refusal why, bool simple);
 	/* Is a request outstanding, or a batch open? */
@@ -93,6 +100,9 @@ struct link_client_ops {
 	void (*told)(struct conn *c, const char *name, const char *value);
 	/* A CommandComplete passes. */
 	void (*completed)(struct conn *c, const char *tag);
+	/* SQL has prepared what n stands for, or deallocated it. */
+	void (*made)(struct conn *c, const struct stmt_name *n);
+	void (*dropped)(struct conn *c, const struct stmt_name *n);
 	/* A ReadyForQuery is about to pass: V_FORWARD; V_LAST: and then the server is free; V_CLOSED: the client was closed. */
 	enum verdict (*ready)(struct conn *c, const struct link_ready *r);
 	/*

@@ -36,6 +36,8 @@ struct buf *relay_out(struct conn *dst);
 void relay_end_run(struct conn *c);
 /* Are its bytes being looked at just now? Then c->in must stay where it is. */
 bool relay_is_scanned(const struct conn *c);
+/* While its handler is asked of a message: what is there of that and of what was read behind it. */
+const char *relay_ahead(const struct conn *c, size_t *n);
 /* May a message of our own be put behind what dst was sent: no part of a forwarded message is still to come? */
 bool relay_at_boundary(const struct conn *dst);
 

@@ -40,10 +40,10 @@ struct request {
 	bool begins : 1;  /* of a BEGIN that was put in front */
 	bool unnamed : 1; /* QUERY, and PARSE, CLOSE of the unnamed statement: stmt is the client's that was before */
 	bool made : 1;	  /* PARSE: name was made for it */
-	bool drops : 1;	  /* PARSE: of a DEALLOCATE of name, for the Execute that follows */
+	bool edited : 1;  /* QUERY, PARSE, EXECUTE: in its text names of SQL's are the server's: struct server.edits */
 	/* References of the request's, given back when it is over. */
 	struct stmt_name *name; /* what the client calls the statement, NULL: not renamed */
-	struct stmt *stmt;	/* PARSE, CLOSE: the statement that the server gets or loses by it */
+	struct stmt *stmt;	/* PARSE, EXECUTE, CLOSE: the statement that the server gets or loses by it */
 };
 
 /* Zero-initialise; ring_free(). */

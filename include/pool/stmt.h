@@ -27,6 +27,8 @@
 struct vars;
 struct stmt_table;
 
+struct stmt_edits;
+
 /* ---- statements ---- */
 
 enum { STMT_NAME = 32 };
@@ -42,17 +44,22 @@ struct stmt {
 	uint64_t uses;	       /* ... and what stmt's users count here, this unit does not */
 	uint8_t changes;       /* enum stmt_changes, theirs too */
 	bool shared;
-	char name[STMT_NAME]; /* on servers: "psbouncer_" and the number */
-	size_t len;	      /* of the body */
+	char name[STMT_NAME];	  /* on servers: "psbouncer_" and the number */
+	size_t len;		  /* of the body */
+	struct stmt_edits *edits; /* names of SQL's in its text; a reference or NULL */
 
 	/* this unit's */
 	uint32_t refs;
 	struct stmt_table *table;
 	struct hnode node; /* in the table, if shared */
 	TAILQ_ENTRY(stmt) all;
-	/* What follows the name in a Parse: the text with its NUL, int16 count, that many int32 type oids. */
+	/*
+	 * What follows the name in a Parse: the text with its NUL, int16 count, that many int32 type oids. Or a
+	 * PREPARE of SQL's without its name, "PREPARE (types) AS ...", with its NUL and nothing else: stmt_is_sql().
+	 */
 	char body[];
 };
+bool stmt_is_sql(const struct stmt *s);
 
 struct stmt_table *stmt_table_new(void);
 void stmt_table_free(struct stmt_table *t); /* asserts that no statement is left; NULL is fine */
@@ -111,6 +118,8 @@ struct stmt_name *stmt_map_find(const struct stmt_map *m, const char *name);
 struct stmt_name *stmt_map_add(struct stmt_map **m, const char *name, struct stmt *s);
 /* Takes a name out that is there. Without another reference it is freed. */
 void stmt_map_remove(struct stmt_name *n);
+/* n, which is there, stands for s from now on. */
+void stmt_map_change(struct stmt_name *n, struct stmt *s);
 /* The Parse did not happen: n is out, if it is in, and does not come back. */
 void stmt_map_fail(struct stmt_name *n);
 /*
@@ -132,6 +141,35 @@ struct stmt_name *stmt_map_next(const struct stmt_map *m, const struct stmt_name
 struct stmt_name *stmt_name_unknown(const char *name);
 struct stmt_name *stmt_name_ref(struct stmt_name *n);
 void stmt_name_unref(struct stmt_name **n); /* NULL inside is fine; sets it to NULL */
+/* A name that the client will have for s when its PREPARE is done. NULL: memory is out. */
+struct stmt_name *stmt_name_pending(const char *name, struct stmt *s);
+
+/* ---- names in a text of SQL's ---- */
+
+enum { STMT_EDITS_MAX = 256 }; /* of one text: who makes them keeps to it */
+
+enum stmt_edit_what { EDIT_MAKES, EDIT_USES, EDIT_DROPS };
+
+/* A place where a client's name stood, and now the server's does. */
+struct stmt_edit {
+	struct stmt_name *name; /* a reference of the edit's; without a stmt: unknown */
+	uint32_t statement;	/* which one of the text's, from 0 */
+	uint32_t at, was, is;	/* where it is in the new text, its length before and now: in characters */
+	uint32_t byte;		/* where it is, in bytes */
+	uint8_t what;
+	bool pending; /* name is made by this text itself */
+};
+
+/* In the order of the text. Counted by reference. */
+struct stmt_edits {
+	uint32_t refs, n;
+	struct stmt_edit v[];
+};
+
+/* One more, zeroed, in *e, which nobody else has; NULL inside: the first one. NULL: memory is out, *e is as it was. */
+struct stmt_edit *stmt_edits_add(struct stmt_edits **e);
+struct stmt_edits *stmt_edits_ref(struct stmt_edits *e);
+void stmt_edits_unref(struct stmt_edits **e); /* NULL inside is fine; sets it to NULL */
 
 /* ---- what a server has ---- */
 

@@ -32,6 +32,13 @@ void msgw_notice(struct buf *b, const struct msgw_error *e); /* NoticeResponse *
 struct msg;
 /* The ErrorResponse m, which is whole in memory, with `to` in place of `from` in its message, detail and hint. */
 void msgw_error_renamed(struct buf *b, const struct msg *m, const char *from, const char *to);
+/* A place where a text was changed: `to` stood there, `from` stands there; at: where in the new text, lengths; in characters. */
+struct msgw_edit {
+	const char *from, *to;
+	uint32_t at, was, is;
+};
+/* The ErrorResponse or NoticeResponse m about a text with these n edits, in their order, as if it were about the old text. */
+void msgw_error_edited(struct buf *b, const struct msg *m, const struct msgw_edit *v, size_t n);
 
 /* As a server, to clients (55.7). */
 void msgw_auth_ok(struct buf *b);

@@ -92,7 +92,7 @@ enum sql_tx_kind {
 struct sql_tx {
 	enum sql_tx_kind kind;
 	bool modes;   /* BEGIN, START: there are some ... */
-	bool standby; /* ... and all are READ ONLY, READ [UN]COMMITTED or REPEATABLE READ; true without any */
+	bool standby; /* ... and none is READ WRITE or SERIALIZABLE, which a standby refuses; true without any */
 	bool chain;   /* COMMIT, ROLLBACK: AND CHAIN */
 	bool ascii;   /* no byte over 127 stands in a comment or name: then the text is right in every encoding */
 };

@@ -107,8 +107,8 @@ PARAM(server_reset_query_always, BOOL, G, RELOAD, 0, 1, "0", NULL, "Server conne
 PARAM(defer_begin, BOOL, GDU, RELOAD, 0, 1, "1", NULL, "Server connections",
       "Answer BEGIN at once in transaction mode and send it to a server together with the next statement: a transaction "
       "takes a server connection one round trip later, and one that does nothing takes none. now() is then the time of "
-      "that next statement. BEGIN with READ WRITE, SERIALIZABLE or DEFERRABLE is not deferred, nor is one of the extended "
-      "protocol.")
+      "that next statement. BEGIN with READ WRITE or SERIALIZABLE is not deferred, since a standby refuses it, nor is one "
+      "together with other statements in one text or batch.")
 PARAM(session_state, ENUM, GDU, RELOAD, 0, 0, "track", "track\0reset\0warn\0ignore\0", "Server connections",
       "What becomes of session state that servers do not report, in transaction and statement mode: SET, SET ROLE, "
       "set_config(), LISTEN, temporary tables, cursors WITH HOLD, advisory locks of the session, LOAD. track: parameters "
@@ -122,6 +122,10 @@ PARAM(max_prepared_statements, INT, G, RELOAD, 0, PARAM_MAX_INT, "200", NULL, "S
       "How many prepared statements of clients a server connection keeps, in transaction and statement mode; the least "
       "recently used is closed when there are more. Clients share a statement of the same text. 0: a prepared "
       "statement with a name is refused in these modes.")
+PARAM(track_sql_prepare, BOOL, GDU, RELOAD, 0, 1, "1", NULL, "Server connections",
+      "Let SQL's PREPARE, EXECUTE and DEALLOCATE follow the client from server to server in transaction and statement "
+      "mode, with one name space for them and the statements of the protocol. 0: they are passed through as they are, but "
+      "for DEALLOCATE of a statement of the protocol. Nothing is followed where max_prepared_statements is 0.")
 PARAM(server_check_query, STR, G, RELOAD, 0, 0, "<empty>", NULL, "Server connections",
       "Query by which an idle server connection is checked before it is used. The word <empty> stands for an empty "
       "query, which is the cheapest check. Empty: no check.")

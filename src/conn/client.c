@@ -61,7 +61,7 @@ void client_goto(struct client *cl, enum client_state to)
 /* Is it inside a transaction and has sent nothing that is not answered? */
 static bool client_is_idle_in_xact(const struct client *cl)
 {
-	return (cl->c.state == CS_ACTIVE || cl->deferred) && !cl->query_us && (cl->status == 'T' || cl->status == 'E');
+	return (cl->c.state == CS_ACTIVE || cl->begin) && !cl->query_us && (cl->status == 'T' || cl->status == 'E');
 }
 
 static int64_t sooner(int64_t a, int64_t since_us, uint32_t ms)
@@ -84,7 +84,7 @@ static int64_t client_wait_due(const struct client *cl)
 
 	int64_t due = sooner(sooner(0, cl->ask.since_us, cl->limits.wait_ms), cl->ask.since_us, notify);
 
-	return cl->deferred ? sooner(due, cl->xact_us, cl->limits.xact_ms) : due;
+	return cl->begin ? sooner(due, cl->xact_us, cl->limits.xact_ms) : due;
 }
 
 /* In session mode a client that has its server is idle between its transactions all the same. */
@@ -137,7 +137,7 @@ static void client_wait_deadline(struct client *cl)
 
 	if (passed(cl->ask.since_us, cl->limits.wait_ms)) {
 		conn_close(&cl->c, CLOSE_WAIT_TIMEOUT, NULL);
-	} else if (cl->deferred && passed(cl->xact_us, cl->limits.xact_ms)) {
+	} else if (cl->begin && passed(cl->xact_us, cl->limits.xact_ms)) {
 		conn_close(&cl->c, CLOSE_XACT_TIMEOUT, NULL);
 	} else {
 		cl->notified = true;
@@ -389,6 +389,7 @@ static void client_reap(struct conn *c)
 	vars_unref(&cl->told);
 	stmt_map_free(&cl->names);
 	stmt_unref(&c->unnamed);
+	stmt_unref(&cl->begin);
 	xfree(MEM_CLIENT, cl);
 }
 
@@ -453,6 +454,9 @@ void client_configure(struct client *cl)
 		cl->session_state = (uint8_t)param_effective(PARAM_session_state, user, db, set) & 3;
 	cl->defers = cl->ask.pool && cl->ask.pool->mode == POOL_TRANSACTION &&
 		     param_effective(PARAM_defer_begin, user, db, set);
+	cl->tracks_sql = cl->ask.pool && cl->ask.pool->mode != POOL_SESSION &&
+			 client_settings(cl)->max_prepared_statements > 0 &&
+			 param_effective(PARAM_track_sql_prepare, user, db, set);
 	if (!conn_is_closed(&cl->c))
 		conn_settle(&cl->c);
 }
@@ -654,6 +658,8 @@ static const struct link_client_ops client_link_ops = {
 	.prepared = client_prepared,
 	.told = client_told,
 	.completed = client_completed,
+	.made = client_sql_made,
+	.dropped = client_sql_dropped,
 	.ready = client_ready,
 	.done = client_done,
 	.lost = client_lost,
@@ -682,7 +688,7 @@ void client_answered(struct client *cl)
 {
 	cl->idle_us = clock_us();
 	cl->query_us = 0;
-	if (!cl->deferred)
+	if (!cl->begin)
 		cl->xact_us = 0;
 }
 

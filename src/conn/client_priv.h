@@ -13,6 +13,9 @@ struct msg;
 struct request;
 struct settings;
 struct stmt;
+struct buf;
+struct stmt_edits;
+struct stmt_name;
 
 const struct settings *client_settings(const struct client *cl);
 /* It has said something that no server is needed for, or that was refused: its idle time begins anew. */
@@ -33,12 +36,28 @@ enum verdict client_query_message(struct client *cl, const struct msg *m, uint32
 bool client_standard_strings(const struct client *cl);
 /* Instead of its message the client gets an error of ours, in its turn, and its batch fails. */
 enum verdict client_refuse_message(struct client *cl, const struct msg *m, enum refusal why);
+/* The text in a Query or behind the name in a Parse, as far as it is in memory. */
+struct text {
+	const char *p;
+	size_t n;
+	bool whole;
+};
+struct text client_parse_text(const struct msg *m);
+/* Is this message refused? REFUSE_COUNT: no. */
+enum refusal client_refusal(const struct client *cl, const struct msg *m);
+/* Of a Parse: what running it may do is noted with its name, since an Execute names a portal. */
+void client_note_text(struct client *cl, const struct msg *m);
 /* Linked to s: the request may go, or the parameters come first. */
 void client_link(struct client *cl, struct conn *server);
 
 /* client_defer.c: transactions that no server has begun yet. */
 /* A Query that needs no server: a BEGIN that is deferred, an empty one or an end behind it. True: it was answered. */
 bool client_defer_query(struct client *cl, const struct msg *m);
+/*
+ * The same of a batch that begins with m (of any type; m is just being looked at). V_DROP: it was answered, what is left of it
+ * is dropped. V_MORE: that is seen when more of it is there. V_FORWARD: it needs a server.
+ */
+enum verdict client_defer_batch(struct client *cl, const struct msg *m, uint32_t *arg);
 void client_defer_send(struct client *cl); /* there is a server now: the BEGIN goes there */
 /* An error of ours without a server: a deferred transaction is aborted by it. The status to tell. */
 char client_defer_fail(struct client *cl);
@@ -55,8 +74,27 @@ enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t 
 enum verdict client_stmt_bind(struct client *cl, const struct msg *m, uint32_t *arg);
 enum verdict client_stmt_describe(struct client *cl, const struct msg *m, uint32_t *arg);
 enum verdict client_stmt_close(struct client *cl, const struct msg *m, uint32_t *arg);
-/* A Query that is DEALLOCATE of a name the client has, expected as q: it was sent with the server's name. False: it was not. */
-bool client_stmt_deallocate(struct client *cl, const struct msg *m, struct request *q);
 void client_stmt_forget(struct client *cl, const char *name); /* Close, without a server */
+
+/* client_sql.c: names of prepared statements in SQL. */
+/* Are there any, by the look of it? harmless: sqlscan_is_harmless(). */
+bool client_sql_may_name(const struct client *cl, struct text t, bool harmless);
+/*
+ * Of such a text, in m: *edits (a reference, NULL: nothing is to be changed) are the names that are put in; what the server
+ * lacks of them is prepared in front. V_FORWARD; V_MORE, V_STOP: not yet; V_CLOSED.
+ */
+enum verdict client_sql_read(struct client *cl, const struct msg *m, struct text t, struct stmt_edits **edits,
+	uint32_t *arg);
+/* The text with its edits, and its NUL. */
+void client_sql_write(const struct client *cl, struct buf *out, struct text t, const struct stmt_edits *edits);
+/* The Parse m with its edits, which become the statement's. NULL: memory is out. */
+struct stmt *client_sql_stmt(struct client *cl, const struct msg *m, struct stmt_edits *edits);
+/*
+ * A statement with edits is about to be bound, the one that n stands for; NULL: the unnamed one. Its name means what it means
+ * now, and the server is to have that. V_FORWARD, V_STOP, V_CLOSED.
+ */
+enum verdict client_sql_bind(struct client *cl, struct stmt_name *n);
+void client_sql_made(struct conn *c, const struct stmt_name *n);
+void client_sql_dropped(struct conn *c, const struct stmt_name *n);
 
 #endif

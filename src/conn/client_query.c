@@ -51,7 +51,7 @@ static enum verdict client_want_server(struct client *cl)
 	struct slot *slot;
 
 	cl->query_us = clock_us();
-	if (!cl->deferred)
+	if (!cl->begin)
 		cl->xact_us = cl->query_us;
 	cl->c.request_us = cl->query_us;
 	if (cl->db->greeting)
@@ -84,13 +84,6 @@ static bool client_must_settle(struct client *cl, struct conn *s)
 
 /* ---- what the text of a statement says ------------------------------------------------ */
 
-/* The text in a Query or behind the name in a Parse, as far as it is in memory. */
-struct text {
-	const char *p;
-	size_t n;
-	bool whole;
-};
-
 bool client_standard_strings(const struct client *cl)
 {
 	const char *v = vars_get(cl->told, "standard_conforming_strings");
@@ -105,7 +98,7 @@ static struct text client_query_text(const struct msg *m)
 	return (struct text){m->payload, nul ? (size_t)(nul - m->payload) : m->have, nul || m->have == m->len};
 }
 
-static struct text client_parse_text(const struct msg *m)
+struct text client_parse_text(const struct msg *m)
 {
 	size_t name = strlen(m->payload) + 1; /* its NUL is in memory: tbl/messages.h */
 	struct msg rest = {
@@ -114,10 +107,20 @@ static struct text client_parse_text(const struct msg *m)
 	return client_query_text(&rest);
 }
 
+static bool text_is_harmless(struct text t)
+{
+	return t.whole && sqlscan_is_harmless(t.p, t.n);
+}
+
+/* It changes nothing of transactions, names or the session: no more need be known of it. */
+static bool text_is_quiet(struct text t)
+{
+	return t.whole && sqlscan_is_quiet(t.p, t.n);
+}
+
 static bool client_may_commit(const struct client *cl, struct text t)
 {
-	return !(t.whole && sqlscan_is_harmless(t.p, t.n)) &&
-	       sqlscan_may_commit(t.p, t.n, t.whole, client_standard_strings(cl));
+	return !text_is_harmless(t) && sqlscan_may_commit(t.p, t.n, t.whole, client_standard_strings(cl));
 }
 
 static bool client_text_alters(const struct client *cl, struct text t)
@@ -180,17 +183,24 @@ static enum verdict client_skip(struct client *cl, const struct msg *m)
 }
 
 /* What needs no server when there is none: in the order of the answers nothing is outstanding. */
-static enum verdict client_alone(struct client *cl, const struct msg *m)
+static enum verdict client_alone(struct client *cl, const struct msg *m, uint32_t *arg)
 {
+	enum verdict v;
+
 	client_answered(cl);
 	switch (m->type) {
 	case MSG_SYNC: msgw_ready(relay_out(&cl->c), cl->status); return V_DROP;
 	case MSG_QUERY: return client_defer_query(cl, m) ? V_DROP : client_want_server(cl);
+	case MSG_PARSE:
+	case MSG_BIND:
+	case MSG_DESCRIBE: v = client_defer_batch(cl, m, arg); return v == V_FORWARD ? client_want_server(cl) : v;
 	case MSG_CLOSE:
 		if (m->len != strlen(m->payload + 1) + 2 || !strchr("SP", m->payload[0]) || !m->payload[0])
 			return client_want_server(cl); /* malformed: the server says so */
 		if (m->payload[0] == 'S')
 			client_stmt_forget(cl, m->payload + 1);
+		else if (!m->payload[1])
+			cl->portal = false;
 		msgw_empty(relay_out(&cl->c), MSG_CLOSE_COMPLETE);
 		return V_DROP;
 	case MSG_FLUSH:
@@ -201,8 +211,7 @@ static enum verdict client_alone(struct client *cl, const struct msg *m)
 	}
 }
 
-/* Is this message refused? REFUSE_COUNT: no. */
-static enum refusal client_refusal(const struct client *cl, const struct msg *m)
+enum refusal client_refusal(const struct client *cl, const struct msg *m)
 {
 	const struct settings *set = client_settings(cl);
 
@@ -237,34 +246,65 @@ static void client_push(struct conn *s, enum request_kind kind)
 	s->ops->serves->expect(s, (struct request){.kind = (uint8_t)kind});
 }
 
-static enum verdict client_on_query(struct client *cl, struct conn *s, const struct msg *m)
+/* A Query with the server's names in place of the client's. */
+static enum verdict client_send_edited(struct client *cl, struct conn *s, const struct msg *m, struct text t,
+	struct stmt_edits *edits)
+{
+	uint32_t mark = msgw_begin(relay_out(s), m->type);
+
+	client_sql_write(cl, &s->out, t, edits);
+	msgw_end(&s->out, mark);
+	stmt_edits_unref(&edits);
+	return V_DROP;
+}
+
+static enum verdict client_on_query(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
 {
 	struct text t = client_query_text(m);
-	struct request q = {.kind = REQ_QUERY, .unnamed = true, .stmt = cl->c.unnamed};
+	bool quiet = text_is_quiet(t);
+	struct request q = {.kind = REQ_QUERY, .unnamed = true};
+	struct stmt_edits *edits = NULL;
 	enum refusal why;
 
-	if (!t.whole || !sqlscan_is_quiet(t.p, t.n)) {
+	if (!quiet && client_sql_may_name(cl, t, text_is_harmless(t))) {
+		enum verdict v = client_sql_read(cl, m, t, &edits, arg);
+
+		if (v != V_FORWARD)
+			return v;
+	}
+	if (cl->begin) { /* behind what was prepared just now, in a batch of its own */
+		client_defer_send(cl);
+		if (s->ops->serves->begins(s)) {
+			stmt_edits_unref(&edits);
+			return V_STOP;
+		}
+	}
+	if (!quiet) {
 		why = client_session_note(cl, t.p, t.n, t.whole);
-		if (why != REFUSE_COUNT)
+		if (why != REFUSE_COUNT) {
+			stmt_edits_unref(&edits);
 			return client_refuse_message(cl, m, why);
+		}
 		q.may_commit = client_may_commit(cl, t);
-		q.alters = client_alters(cl, t);
+		q.alters = edits || client_alters(cl, t);
 		cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
 	}
 	if (cl->pinned)
 		s->ops->serves->unpin(s, PIN_STATEMENT);
+	q.edited = edits;
+	q.stmt = cl->c.unnamed;
 	cl->c.unnamed = NULL; /* any Query ends it */
-	if (cl->names && q.alters && client_changes_servers(cl) && client_stmt_deallocate(cl, m, &q))
-		return V_DROP;
+	if (edits)
+		s->ops->serves->edits(s, edits);
 	s->ops->serves->expect(s, q);
-	return V_FORWARD;
+	return edits ? client_send_edited(cl, s, m, t, edits) : V_FORWARD;
 }
 
 /* What running it may do is noted with its name, since an Execute names a portal. */
-static void client_note_text(struct client *cl, const struct msg *m)
+void client_note_text(struct client *cl, const struct msg *m)
 {
 	struct text t = client_parse_text(m);
-	bool quiet = t.whole && sqlscan_is_quiet(t.p, t.n);
+	bool quiet = text_is_quiet(t);
 	bool commits = !quiet && client_may_commit(cl, t);
 
 	if (!quiet)
@@ -277,6 +317,7 @@ static void client_note_text(struct client *cl, const struct msg *m)
 	} else if (!quiet) {
 		cl->named_commits = cl->named_commits || commits;
 		cl->named_alters = cl->named_alters || client_text_alters(cl, t);
+		cl->named_tx = cl->named_tx || sqlscan_tx(t.p, t.n, t.whole, true).kind != SQL_TX_NONE;
 	}
 }
 
@@ -334,7 +375,8 @@ static void client_on_execute(struct client *cl, struct conn *s)
 {
 	s->ops->serves->expect(s, (struct request){.kind = REQ_EXECUTE,
 					  .may_commit = cl->unnamed_commits || cl->named_commits,
-					  .alters = cl->unnamed_alters || cl->named_alters});
+					  .alters = cl->edited || cl->unnamed_alters || cl->named_alters,
+					  .edited = cl->edited});
 }
 
 /* Is it of a batch that may fail for no fault of the client's, by a statement that it shares? */
@@ -361,7 +403,7 @@ static enum verdict client_send(struct client *cl, struct conn *s, const struct 
 		s->ops->serves->record(s, m);
 	}
 	switch (m->type) {
-	case MSG_QUERY: v = client_on_query(cl, s, m); break;
+	case MSG_QUERY: v = client_on_query(cl, s, m, arg); break;
 	case MSG_FUNCTION_CALL: client_push(s, REQ_QUERY); break;
 	case MSG_PARSE: v = client_on_parse(cl, s, m, arg); break;
 	case MSG_BIND: v = client_on_bind(cl, s, m, arg); break;
@@ -394,15 +436,15 @@ enum verdict client_query_message(struct client *cl, const struct msg *m, uint32
 	if (cl->skipping)
 		return client_skip(cl, m);
 	s = cl->c.peer;
-	if (why != REFUSE_COUNT && !cl->deferred)
+	if (why != REFUSE_COUNT && !cl->begin)
 		return client_refuse_message(cl, m, why);
 	if (!s)
-		v = client_alone(cl, m);
+		v = client_alone(cl, m, arg);
 	else if (client_must_settle(cl, s))
 		v = V_STOP;
 	if (v != V_FORWARD)
 		return v;
-	if (cl->deferred)
+	if (cl->begin && (why != REFUSE_COUNT || m->type != MSG_QUERY))
 		client_defer_send(cl);
 	if (why != REFUSE_COUNT)
 		return client_refuse_message(cl, m, why);

@@ -63,50 +63,6 @@ static enum verdict client_to_nothing(struct client *cl, struct request q, const
 	return V_HEAD;
 }
 
-/* ---- DEALLOCATE name, by SQL ---------------------------------------------------------------- */
-
-/* The statement that a text of n bytes, which is nothing else, deallocates, and where its name stands; NULL: none. */
-static struct stmt_name *client_deallocates(const struct client *cl, const char *text, size_t n, struct sql_name *name)
-{
-	struct sqlscan scan;
-	struct sql_stmt st, more;
-
-	if (!cl->names || sqlscan_is_plain(text, n))
-		return NULL;
-	scan = sqlscan_init(text, n, true, client_standard_strings(cl));
-	if (sqlscan_next(&scan, &st) != SQLSCAN_STATEMENT || sqlscan_prepared(&st, name) != SQL_PREPARED_DEALLOCATE ||
-		sqlscan_next(&scan, &more) != SQLSCAN_END)
-		return NULL;
-	return stmt_map_find(cl->names, name->name);
-}
-
-/* A payload of n bytes with the server's name of a statement in place of the client's. */
-static void put_renamed(struct buf *out, const char *payload, size_t n, const struct sql_name *name, const char *to)
-{
-	size_t before = (size_t)(name->text - payload);
-
-	buf_append(out, payload, before);
-	buf_puts(out, to);
-	buf_append(out, name->text + name->len, n - before - name->len);
-}
-
-bool client_stmt_deallocate(struct client *cl, const struct msg *m, struct request *q)
-{
-	struct conn *s = cl->c.peer;
-	struct sql_name name;
-	struct stmt_name *n = m->have < m->len ? NULL : client_deallocates(cl, m->payload, m->len - 1, &name);
-
-	if (!n)
-		return false;
-	if (!s->ops->serves->has(s, n->stmt))
-		s->ops->serves->put_now(s, n->stmt);
-	q->name = stmt_name_ref(n);
-	s->ops->serves->expect(s, *q);
-	msgw_head(relay_out(s), m->type, (uint32_t)(m->len - name.len + strlen(n->stmt->name)));
-	put_renamed(relay_out(s), m->payload, m->len, &name, n->stmt->name);
-	return true;
-}
-
 /* ---- Parse --------------------------------------------------------------------------- */
 
 /* Text, NUL, count, that many type oids: what a stmt's body must be. */
@@ -125,31 +81,28 @@ static bool same_body(const struct stmt *st, const char *body, size_t len)
 	return st && st->len == len && !memcmp(st->body, body, len);
 }
 
-/* What is kept of it has the server's name too. */
-static enum verdict client_parse_deallocate(struct client *cl, const struct msg *m, struct stmt_name *n,
-	const struct sql_name *name)
+/* A Parse of SQL with names: what is kept of it has the server's name too. */
+static enum verdict client_send_parse(struct conn *s, const char *name, const struct stmt *st)
+{
+	msgw_head(relay_out(s), MSG_PARSE, (uint32_t)(strlen(name) + 1 + st->len));
+	msgw_cstr(relay_out(s), name);
+	buf_append(relay_out(s), st->body, st->len);
+	return V_DROP;
+}
+
+static enum verdict client_parse_edited(struct client *cl, const struct msg *m, struct stmt_edits *edits)
 {
 	struct conn *s = cl->c.peer;
-	struct registry *r = &cl->c.pooler->registry;
-	struct request q = {.kind = REQ_PARSE, .unnamed = true, .drops = true, .stmt = cl->c.unnamed};
-	struct buf body = {0};
+	struct request q = {.kind = REQ_PARSE, .unnamed = true, .edited = true, .stmt = cl->c.unnamed};
 
-	put_renamed(&body, m->payload + 1, m->len - 1, name, n->stmt->name);
-	cl->c.unnamed =
-		buf_failed(&body) ? NULL : stmt_get(r->stmts, r->no_vars, buf_head(&body), buf_len(&body), false);
-	buf_free(&body);
+	cl->c.unnamed = client_sql_stmt(cl, m, edits);
 	if (!cl->c.unnamed) {
 		cl->c.unnamed = q.stmt;
 		return client_out_of_memory(cl);
 	}
-	if (!s->ops->serves->has(s, n->stmt))
-		s->ops->serves->put(s, n->stmt);
-	q.name = stmt_name_ref(n);
+	s->ops->serves->edits(s, edits);
 	s->ops->serves->expect(s, q);
-	msgw_head(relay_out(s), MSG_PARSE, (uint32_t)(1 + cl->c.unnamed->len));
-	msgw_u8(relay_out(s), 0);
-	buf_append(relay_out(s), cl->c.unnamed->body, cl->c.unnamed->len);
-	return V_DROP;
+	return client_send_parse(s, "", cl->c.unnamed);
 }
 
 /* It always goes to the server; what it was is kept, so that another server can be given it. */
@@ -159,8 +112,6 @@ static enum verdict client_parse_unnamed(struct client *cl, const struct msg *m)
 	struct registry *r = &cl->c.pooler->registry;
 	const char *body = m->payload + 1;
 	struct request q = {.kind = REQ_PARSE, .action = ACT_FORWARD, .unnamed = true, .stmt = cl->c.unnamed};
-	struct stmt_name *n;
-	struct sql_name name;
 	enum refusal why;
 
 	if (cl->pinned)
@@ -174,8 +125,6 @@ static enum verdict client_parse_unnamed(struct client *cl, const struct msg *m)
 		cl->c.unnamed = NULL;
 	} else if (!body_is_sound(body, m->len - 1)) {
 		cl->c.unnamed = NULL;
-	} else if ((n = client_deallocates(cl, body, strlen(body), &name))) {
-		return client_parse_deallocate(cl, m, n, &name);
 	} else if (same_body(cl->c.unnamed, body, m->len - 1)) {
 		stmt_ref(cl->c.unnamed);
 	} else {
@@ -200,16 +149,17 @@ static enum verdict client_parse_taken(struct client *cl, struct stmt_name *n, c
 	return client_rename(s, m, 0, n->stmt->name, arg);
 }
 
-static enum verdict client_parse_new(struct client *cl, const struct msg *m, uint32_t *arg)
+static enum verdict client_parse_new(struct client *cl, const struct msg *m, struct stmt_edits *edits, uint32_t *arg)
 {
 	struct conn *s = cl->c.peer;
 	size_t at = strlen(m->payload) + 1;
 	const char *body = m->payload + at;
 	bool shared = !sqlscan_has_now(body, strlen(body), true, client_standard_strings(cl));
 	struct stmt *st =
-		stmt_get(cl->c.pooler->registry.stmts, s->ops->serves->settings(s), body, m->len - at, shared);
+		edits ? client_sql_stmt(cl, m, edits)
+		      : stmt_get(cl->c.pooler->registry.stmts, s->ops->serves->settings(s), body, m->len - at, shared);
 	struct stmt_name *n = st ? stmt_map_add(&cl->names, m->payload, st) : NULL;
-	struct request q = {.kind = REQ_PARSE, .made = true};
+	struct request q = {.kind = REQ_PARSE, .made = true, .edited = edits};
 
 	if (!n) {
 		stmt_unref(&st);
@@ -228,37 +178,71 @@ static enum verdict client_parse_new(struct client *cl, const struct msg *m, uin
 	s->ops->serves->make_room(s);
 	cl->db->stats.now.server_parses++;
 	q.stmt = st;
+	if (edits)
+		s->ops->serves->edits(s, edits);
 	s->ops->serves->expect(s, q);
-	return client_rename(s, m, 0, st->name, arg);
+	return edits ? client_send_parse(s, st->name, st) : client_rename(s, m, 0, st->name, arg);
+}
+
+/* The names of SQL's in its text, if it is one statement. */
+static enum verdict client_parse_sql(struct client *cl, const struct msg *m, struct stmt_edits **edits, uint32_t *arg)
+{
+	struct text t = client_parse_text(m);
+	enum verdict v;
+
+	if (m->have < m->len || !body_is_sound(t.p, (size_t)(m->payload + m->len - t.p)) ||
+		!client_sql_may_name(cl, t, sqlscan_is_harmless(t.p, t.n)))
+		return V_FORWARD;
+	v = client_sql_read(cl, m, t, edits, arg);
+	if (v == V_FORWARD && *edits && (*edits)->n > 1)
+		stmt_edits_unref(edits);
+	return v;
 }
 
 enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t *arg)
 {
 	struct conn *s = cl->c.peer;
+	struct stmt_edits *edits = NULL;
 	struct stmt_name *n;
+	enum verdict v;
 	size_t at;
 
 	if (m->have < m->len && (m->payload[0] || m->len <= UNNAMED_KEPT)) {
 		*arg = m->len;
 		return V_MORE;
 	}
+	if (m->payload[0] && s->ops->serves->must_wait(s, false))
+		return V_STOP;
+	v = client_parse_sql(cl, m, &edits, arg);
+	if (v != V_FORWARD)
+		return v;
 	if (!m->payload[0]) {
 		cl->c.unnamed_parse++; /* what it is depends on when and under which settings it is parsed */
 		cl->db->stats.now.client_parses++;
 		cl->db->stats.now.server_parses++;
-		return client_parse_unnamed(cl, m);
+		return edits ? client_parse_edited(cl, m, edits) : client_parse_unnamed(cl, m);
 	}
-	if (s->ops->serves->must_wait(s, false))
-		return V_STOP;
 	cl->db->stats.now.client_parses++;
 	at = strlen(m->payload) + 1;
 	if (!body_is_sound(m->payload + at, m->len - at))
 		return client_to_nothing(cl, (struct request){.kind = REQ_PARSE}, m, 0, arg);
 	n = stmt_map_find(cl->names, m->payload);
-	return n ? client_parse_taken(cl, n, m, arg) : client_parse_new(cl, m, arg);
+	if (!n)
+		return client_parse_new(cl, m, edits, arg);
+	stmt_edits_unref(&edits);
+	return client_parse_taken(cl, n, m, arg);
 }
 
 /* ---- Bind, Describe, Close ------------------------------------------------------------- */
+
+/* A Bind of what is, or is not, SQL with names. */
+static enum verdict client_bind_edited(struct client *cl, struct stmt_name *n, bool named)
+{
+	const struct stmt *st = n ? n->stmt : named ? NULL : cl->c.unnamed;
+
+	cl->edited = false;
+	return st && st->edits ? client_sql_bind(cl, n) : V_FORWARD;
+}
 
 /* A message about the statement whose name begins at payload byte `at`. */
 static enum verdict client_about(struct client *cl, enum request_kind kind, const struct msg *m, size_t at,
@@ -268,9 +252,16 @@ static enum verdict client_about(struct client *cl, enum request_kind kind, cons
 	struct request q = {.kind = (uint8_t)kind};
 	struct stmt_name *n;
 	enum refusal why;
+	enum verdict v;
 
 	if (s->ops->serves->must_wait(s, !m->payload[at]))
 		return V_STOP;
+	n = m->payload[at] ? stmt_map_find(cl->names, m->payload + at) : NULL;
+	if (kind == REQ_BIND) {
+		v = client_bind_edited(cl, n, m->payload[at]);
+		if (v != V_FORWARD)
+			return v;
+	}
 	if (!m->payload[at]) {
 		why = kind == REQ_BIND ? client_session_run(cl, cl->c.unnamed) : REFUSE_COUNT;
 		if (why != REFUSE_COUNT)
@@ -279,7 +270,6 @@ static enum verdict client_about(struct client *cl, enum request_kind kind, cons
 		s->ops->serves->expect(s, q);
 		return V_FORWARD;
 	}
-	n = stmt_map_find(cl->names, m->payload + at);
 	if (!n)
 		return client_to_nothing(cl, q, m, at, arg);
 	why = kind == REQ_BIND ? client_session_run(cl, n->stmt) : REFUSE_COUNT;
@@ -297,7 +287,7 @@ enum verdict client_stmt_bind(struct client *cl, const struct msg *m, uint32_t *
 {
 	enum verdict v = client_about(cl, REQ_BIND, m, strlen(m->payload) + 1, arg);
 
-	if (v != V_STOP)
+	if (v != V_STOP && v != V_CLOSED)
 		cl->db->stats.now.binds++;
 	return v;
 }
@@ -311,7 +301,7 @@ void client_stmt_forget(struct client *cl, const char *name)
 {
 	struct stmt_name *n = stmt_map_find(cl->names, name);
 
-	if (!*name && !cl->deferred)
+	if (!*name)
 		stmt_unref(&cl->c.unnamed);
 	else if (n)
 		stmt_map_remove(n);

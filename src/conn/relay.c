@@ -90,6 +90,15 @@ bool relay_is_scanned(const struct conn *c)
 	return c->pooler->scan && c->pooler->scan->src == c;
 }
 
+const char *relay_ahead(const struct conn *c, size_t *n)
+{
+	const struct relay_scan *w = c->pooler->scan;
+
+	assert(relay_is_scanned(c));
+	*n = w->end - w->scan;
+	return w->base + w->scan;
+}
+
 void relay_last_words(struct conn *dst)
 {
 	if (dst->mute)
@@ -262,7 +271,7 @@ static bool relay_message(struct relay_scan *w)
 		relay_take(w, size - WIRE_HEADER - arg, !c->peer);
 		return true;
 	case V_MORE:
-		assert(arg > m.have && arg <= m.len);
+		assert((size_t)WIRE_HEADER + arg > w->end - w->scan);
 		c->need = WIRE_HEADER + arg;
 		return false;
 	case V_STOP:

@@ -73,21 +73,9 @@ void server_goto(struct server *s, enum server_state to)
 		conn_settle(&s->c);
 }
 
-/* What a DEALLOCATE that was parsed is about goes with its Execute. */
-static void server_note_drops(struct server *s, struct request *q)
-{
-	if (q->kind == REQ_EXECUTE && !q->name)
-		q->name = s->drops;
-	else
-		stmt_name_unref(&s->drops);
-	s->drops = q->drops ? stmt_name_ref(q->name) : NULL;
-}
-
 void server_push(struct server *s, struct request q)
 {
 	s->hurried = false;
-	if (q.drops || (s->drops && q.kind != REQ_BIND && q.kind != REQ_DESCRIBE))
-		server_note_drops(s, &q);
 	if (q.kind == REQ_QUERY && s->ring.open && s->status == 'I' && !s->ring.begins)
 		s->mixed = true;
 	if (q.unnamed || q.stmt || q.name)
@@ -656,6 +644,8 @@ static const struct link_server_ops server_link_ops = {
 	.put = server_stmt_put,
 	.take = server_stmt_take,
 	.put_now = server_stmt_put_now,
+	.take_now = server_stmt_take_now,
+	.make_room_now = server_stmt_make_room_now,
 	.put_unnamed = server_stmt_put_unnamed,
 	.may_answer = server_stmt_may_answer,
 	.must_wait = server_stmt_must_wait,
@@ -663,6 +653,7 @@ static const struct link_server_ops server_link_ops = {
 	.note = server_session_note,
 	.pin = server_session_pin,
 	.unpin = server_session_unpin,
+	.edits = server_stmt_edits,
 	.refuse = server_refuse,
 	.is_busy = server_is_busy,
 	.cancel = server_cancel,

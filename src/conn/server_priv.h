@@ -64,9 +64,14 @@ bool server_stmt_may_answer(const struct conn *c);
 bool server_stmt_must_wait(struct conn *c, bool unnamed);
 void server_stmt_go_on(struct server *s); /* what waited, if it need not wait any longer */
 void server_stmt_put_now(struct conn *c, struct stmt *st);
+void server_stmt_take_now(struct conn *c, struct stmt *st);
+void server_stmt_make_room_now(struct conn *c);
 void server_stmt_make_room(struct conn *c);
-/* A statement of SQL that was to drop the one that the client calls n has come to a good end. */
-void server_stmt_dropped(struct server *s, struct stmt_name *n);
+void server_stmt_edits(struct conn *c, struct stmt_edits *e);
+/* A statement of a request that is edited has come to a good end: what it has prepared or deallocated. */
+void server_stmt_ran(struct server *s, const struct request *q, const char *tag);
+/* An error or notice for such a request, which is whole in memory, goes to the client. */
+void server_stmt_error_edited(struct server *s, const struct msg *m, const struct stmt_edits *e);
 /* server_heal.c: a batch that failed because a table has changed is run again. */
 void server_record(struct conn *c, const struct msg *m);
 void server_unrecord(struct conn *c, const struct msg *m);
@@ -77,7 +82,7 @@ void server_record_trim(struct server *s);
 bool server_heals(struct server *s, const struct msg *m);
 
 /* A transaction that was deferred; when its BEGIN fails: by_query: the request behind it was a Query. */
-void server_begin(struct conn *c, struct stmt *st, bool aborted);
+void server_begin(struct conn *c, struct stmt *st, bool portal, bool aborted);
 bool server_begins(struct conn *c);
 void server_begin_failed(struct server *s, bool by_query);
 /* A message was sent: what the server has by it. */

@@ -90,7 +90,7 @@ static enum verdict server_on_end(struct server *s, enum request_kind kind)
 
 	if (!q || q->kind != kind || q->action == ACT_REFUSE)
 		return server_nonsense(s, "a reply that no request asked for");
-	if (q->name && kind == REQ_PARSE && !q->made && !q->drops) /* its name now stands for another text */
+	if (q->name && kind == REQ_PARSE && !q->made) /* its name now stands for another text */
 		return server_nonsense(s, "a prepared statement was dropped without the pooler's knowledge");
 	v = server_pass(s, q);
 	if (kind == REQ_PARSE && v == V_FORWARD)
@@ -123,8 +123,8 @@ static enum verdict server_on_complete(struct server *s, const struct msg *m)
 		return server_nonsense(s, "a CommandComplete that no request asked for");
 	if (m->type == MSG_COMMAND_COMPLETE) {
 		server_note_tag(s, m->payload);
-		if (q->name && !strcmp(m->payload, "DEALLOCATE"))
-			server_stmt_dropped(s, q->name);
+		if (q->edited)
+			server_stmt_ran(s, q, m->payload);
 		if (s->session && q->action == ACT_FORWARD)
 			session_completed(s->session, m->payload);
 		if (s->c.peer && q->action != ACT_SWALLOW)
@@ -159,6 +159,13 @@ static enum verdict server_rename_error(struct server *s, const struct msg *m, c
 	return V_DROP;
 }
 
+/* One about a text whose names are the server's speaks of the client's. */
+static enum verdict server_edit_error(struct server *s, const struct msg *m, const struct request *q)
+{
+	server_stmt_error_edited(s, m, q->kind == REQ_PARSE && !q->unnamed && q->stmt ? q->stmt->edits : s->edits);
+	return V_DROP;
+}
+
 static enum verdict server_on_error(struct server *s, const struct msg *m, uint32_t *arg)
 {
 	struct request *front = ring_front(&s->ring), q;
@@ -166,7 +173,7 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 	struct error_fields f;
 	bool fatal, by_query = s->ring.queries;
 
-	if (front && front->name && m->have < m->len && m->len <= ERROR_WHOLE) {
+	if (front && (front->name || front->edited) && m->have < m->len && m->len <= ERROR_WHOLE) {
 		*arg = m->len;
 		return V_MORE;
 	}
@@ -180,7 +187,9 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 		return server_nonsense(s, "an error that no request asked for");
 	if (s->ring.in_copy)
 		s->dirty = true; /* whether those Syncs are answered cannot be known, whatever completes after this */
-	if (front && front->name && s->c.peer && m->have == m->len)
+	if (front && front->edited && s->edits && s->c.peer && m->have == m->len)
+		v = server_edit_error(s, m, front);
+	else if (front && front->name && s->c.peer && m->have == m->len)
 		v = server_rename_error(s, m, front->name, f.code);
 	q = ring_error(&s->ring, server_stmt_undo, s);
 	if (q.action != ACT_SWALLOW)

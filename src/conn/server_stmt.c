@@ -71,31 +71,138 @@ void server_stmt_make_room(struct conn *c)
 		server_stmt_take(c, st);
 }
 
+/*
+ * What SQL has prepared is prepared by SQL: by a statement and a portal of that name, which are closed again. What an attempt
+ * that failed has left is closed first.
+ */
+static void server_prepare_sql(struct server *s, struct stmt *st, enum request_action action)
+{
+	static const char name[] = "psbouncer_sql", verb[] = "PREPARE";
+	struct buf *out = relay_out(&s->c);
+	struct request q = {.action = (uint8_t)action};
+	uint32_t mark;
+
+	msgw_close(out, 'S', name);
+	mark = msgw_begin(out, MSG_PARSE);
+	msgw_cstr(out, name);
+	buf_printf(out, "%s %s", verb, st->name);
+	msgw_cstr(out, st->body + strlen(verb));
+	msgw_u16(out, 0);
+	msgw_end(out, mark);
+	msgw_bind_text(out, name, name, NULL, 0);
+	msgw_execute(out, name);
+	msgw_close(out, 'P', name);
+	msgw_close(out, 'S', name);
+	s->slot.pool->db->stats.now.server_parses++;
+	for (const uint8_t *kind =
+			(const uint8_t[]){REQ_CLOSE, REQ_PARSE, REQ_BIND, REQ_EXECUTE, REQ_CLOSE, REQ_CLOSE, 0};
+		*kind; kind++) {
+		q.kind = *kind;
+		q.stmt = *kind == REQ_EXECUTE ? stmt_ref(st) : NULL;
+		server_push(s, q);
+	}
+}
+
+static void server_prepare(struct server *s, struct stmt *st, enum request_action action)
+{
+	server_stmt_make_room(&s->c);
+	if (stmt_is_sql(st)) {
+		server_prepare_sql(s, st, action);
+		return;
+	}
+	server_parse(s, st->name, st);
+	server_push(s, (struct request){.kind = REQ_PARSE, .action = (uint8_t)action, .stmt = stmt_ref(st)});
+}
+
 void server_stmt_put(struct conn *c, struct stmt *st)
 {
-	struct server *s = conn_server(c);
+	server_prepare(conn_server(c), st, ACT_FRONT);
+}
 
-	server_stmt_make_room(c);
-	server_parse(s, st->name, st);
-	server_push(s, (struct request){.kind = REQ_PARSE, .action = ACT_FRONT, .stmt = stmt_ref(st)});
+static void server_sync(struct server *s, struct request q)
+{
+	q.kind = REQ_SYNC;
+	msgw_sync(relay_out(&s->c));
+	server_push(s, q);
 }
 
 /* Whether it works is seen by what follows. */
 void server_stmt_put_now(struct conn *c, struct stmt *st)
 {
-	struct server *s = conn_server(c);
-
-	server_stmt_make_room(c);
-	server_parse(s, st->name, st);
-	server_push(s, (struct request){.kind = REQ_PARSE, .action = ACT_SWALLOW, .stmt = stmt_ref(st)});
-	msgw_sync(relay_out(c));
-	server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
+	server_prepare(conn_server(c), st, ACT_SWALLOW);
+	server_sync(conn_server(c), (struct request){.action = ACT_SWALLOW});
 }
 
-void server_stmt_dropped(struct server *s, struct stmt_name *n)
+void server_stmt_take_now(struct conn *c, struct stmt *st)
 {
-	stmt_cache_remove(&s->prepared, n->stmt);
-	stmt_map_fail(n);
+	server_stmt_take(c, st);
+	server_sync(conn_server(c), (struct request){.action = ACT_SWALLOW});
+}
+
+void server_stmt_make_room_now(struct conn *c)
+{
+	struct server *s = conn_server(c);
+	bool idle = ring_is_idle(&s->ring);
+
+	server_stmt_make_room(c);
+	if (idle && s->ring.n)
+		server_sync(s, (struct request){.action = ACT_SWALLOW});
+}
+
+void server_stmt_edits(struct conn *c, struct stmt_edits *e)
+{
+	struct server *s = conn_server(c);
+	struct stmt_edits *before = s->edits;
+
+	s->edits = stmt_edits_ref(e);
+	s->statement = 0;
+	stmt_edits_unref(&before);
+}
+
+static void server_ran_edit(struct server *s, const struct stmt_edit *e, const char *tag)
+{
+	struct conn *cl = s->c.peer;
+
+	if (e->what == EDIT_MAKES && !strcmp(tag, "PREPARE")) {
+		if (!stmt_cache_use(&s->prepared, e->name->stmt))
+			stmt_cache_add(&s->prepared, e->name->stmt);
+		if (cl)
+			cl->ops->asks->made(cl, e->name);
+	} else if (e->what == EDIT_DROPS && e->name->stmt && !strcmp(tag, "DEALLOCATE")) {
+		stmt_cache_remove(&s->prepared, e->name->stmt);
+		if (cl)
+			cl->ops->asks->dropped(cl, e->name);
+	}
+}
+
+void server_stmt_ran(struct server *s, const struct request *q, const char *tag)
+{
+	struct stmt_edits *edits = s->edits ? stmt_edits_ref(s->edits) : NULL;
+
+	for (uint32_t i = 0; edits && i < edits->n; i++)
+		if (q->kind == REQ_EXECUTE || edits->v[i].statement == s->statement)
+			server_ran_edit(s, &edits->v[i], tag);
+	s->statement++;
+	stmt_edits_unref(&edits);
+}
+
+void server_stmt_error_edited(struct server *s, const struct msg *m, const struct stmt_edits *e)
+{
+	struct msgw_edit v[STMT_EDITS_MAX];
+	struct error_fields f;
+
+	for (uint32_t i = 0; i < e->n; i++)
+		v[i] = (struct msgw_edit){
+			.from = e->v[i].name->stmt ? e->v[i].name->stmt->name : s->c.pooler->refused_name,
+			.to = e->v[i].name->name,
+			.at = e->v[i].at,
+			.was = e->v[i].was,
+			.is = e->v[i].is,
+		};
+	msgw_error_edited(relay_out(s->c.peer), m, v, e->n);
+	wire_error_fields(m, &f);
+	if (e->n == 1 && e->v[0].name->stmt && !strcmp(f.code, "26000"))
+		stmt_cache_remove(&s->prepared, e->v[0].name->stmt); /* somebody closed it behind our back */
 }
 
 /* st: with UNNAMED_KNOWN. */
@@ -190,14 +297,7 @@ static void server_abort(struct server *s)
 	server_push(s, (struct request){.kind = REQ_DESCRIBE, .action = ACT_SWALLOW});
 }
 
-static void server_sync(struct server *s, struct request q)
-{
-	q.kind = REQ_SYNC;
-	msgw_sync(relay_out(&s->c));
-	server_push(s, q);
-}
-
-void server_begin(struct conn *c, struct stmt *st, bool aborted)
+void server_begin(struct conn *c, struct stmt *st, bool portal, bool aborted)
 {
 	struct server *s = conn_server(c);
 	struct request q = {.action = aborted ? ACT_SWALLOW : ACT_FRONT, .begins = true};
@@ -213,13 +313,15 @@ void server_begin(struct conn *c, struct stmt *st, bool aborted)
 	}
 	msgw_bind_text(relay_out(c), "", st->name, NULL, 0);
 	msgw_execute(relay_out(c), "");
-	msgw_close(relay_out(c), 'P', ""); /* as if there had been no portal */
 	q.kind = REQ_BIND;
 	server_push(s, q);
 	q.kind = REQ_EXECUTE;
 	server_push(s, q);
-	q.kind = REQ_CLOSE;
-	server_push(s, q);
+	if (!portal) {
+		msgw_close(relay_out(c), 'P', ""); /* as if there had been none */
+		q.kind = REQ_CLOSE;
+		server_push(s, q);
+	}
 	if (!aborted)
 		return;
 	/* The client's request goes when it is certain that the transaction is there, and failed: server_on_ready(). */
@@ -286,7 +388,7 @@ void server_stmt_sent(struct server *s, const struct request *q)
 		else
 			server_unnamed(s, UNNAMED_CLIENTS, NULL);
 	} else if (q->stmt) {
-		if (q->kind == REQ_PARSE)
+		if (q->kind == REQ_PARSE || q->kind == REQ_EXECUTE)
 			stmt_cache_add(&s->prepared, q->stmt);
 		else
 			stmt_cache_remove(&s->prepared, q->stmt);
@@ -295,7 +397,7 @@ void server_stmt_sent(struct server *s, const struct request *q)
 
 void server_stmt_parted(struct server *s)
 {
-	stmt_name_unref(&s->drops);
+	stmt_edits_unref(&s->edits);
 	if (s->unnamed == UNNAMED_CLIENTS)
 		s->unnamed = UNNAMED_OTHER;
 }
@@ -346,6 +448,8 @@ void server_stmt_undo(const struct request *q, bool failed, struct request *late
 			stmt_cache_remove(&s->prepared, q->stmt);
 		else if (q->action == ACT_FRONT)
 			server_forget_unnamed(s, false, later);
+	} else if (q->kind == REQ_EXECUTE && q->stmt) {
+		stmt_cache_remove(&s->prepared, q->stmt);
 	} else if (q->kind == REQ_CLOSE) {
 		if (q->name)
 			stmt_map_restore(q->name);
@@ -370,7 +474,7 @@ void server_stmt_free(struct server *s)
 {
 	stmt_cache_clear(&s->prepared);
 	stmt_unref(&s->c.unnamed);
-	stmt_name_unref(&s->drops);
+	stmt_edits_unref(&s->edits);
 	vars_unref(&s->settings_of);
 	vars_unref(&s->settings);
 }

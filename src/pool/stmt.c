@@ -123,7 +123,13 @@ void stmt_unref(struct stmt **sp)
 	TAILQ_REMOVE(&s->table->all, s, all);
 	s->table->count--;
 	vars_unref(&s->settings);
+	stmt_edits_unref(&s->edits);
 	xfree(MEM_STMT, s);
+}
+
+bool stmt_is_sql(const struct stmt *s)
+{
+	return memchr(s->body, '\0', s->len) == s->body + s->len - 1;
 }
 
 struct stmt *stmt_next(const struct stmt_table *t, const struct stmt *s)
@@ -235,6 +241,17 @@ void stmt_map_remove(struct stmt_name *n)
 	take_out(n);
 }
 
+void stmt_map_change(struct stmt_name *n, struct stmt *s)
+{
+	struct stmt *before = n->stmt;
+
+	assert(n->present);
+	n->stmt = stmt_ref(s);
+	s->clients++;
+	before->clients--;
+	stmt_unref(&before);
+}
+
 void stmt_map_fail(struct stmt_name *n)
 {
 	gone(n);
@@ -304,6 +321,15 @@ struct stmt_name *stmt_name_unknown(const char *name)
 	return n;
 }
 
+struct stmt_name *stmt_name_pending(const char *name, struct stmt *s)
+{
+	struct stmt_name *n = stmt_name_unknown(name);
+
+	if (n != NULL)
+		n->stmt = stmt_ref(s);
+	return n;
+}
+
 struct stmt_name *stmt_name_ref(struct stmt_name *n)
 {
 	n->refs++;
@@ -325,6 +351,44 @@ void stmt_name_unref(struct stmt_name **np)
 		TAILQ_REMOVE(&n->map->all, n, all);
 	stmt_unref(&n->stmt);
 	xfree(MEM_STMT, n);
+}
+
+/* ---- names in a text of SQL's ---- */
+
+/* It grows at the powers of two. */
+struct stmt_edit *stmt_edits_add(struct stmt_edits **ep)
+{
+	uint32_t n = *ep != NULL ? (*ep)->n : 0;
+	struct stmt_edits *e = *ep;
+
+	if ((n & (n - 1)) == 0) {
+		e = try_realloc(MEM_STMT, e, sizeof *e + (n != 0 ? (size_t)n * 2 : 1) * sizeof *e->v);
+		if (e == NULL)
+			return NULL;
+		*ep = e;
+	}
+	e->refs = 1;
+	e->n = n + 1;
+	e->v[n] = (struct stmt_edit){.name = NULL};
+	return &e->v[n];
+}
+
+struct stmt_edits *stmt_edits_ref(struct stmt_edits *e)
+{
+	e->refs++;
+	return e;
+}
+
+void stmt_edits_unref(struct stmt_edits **ep)
+{
+	struct stmt_edits *e = *ep;
+
+	*ep = NULL;
+	if (e == NULL || --e->refs > 0)
+		return;
+	for (uint32_t i = 0; i < e->n; i++)
+		stmt_name_unref(&e->v[i].name);
+	xfree(MEM_STMT, e);
 }
 
 /* ---- what a server has ---- */

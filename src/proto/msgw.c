@@ -6,6 +6,8 @@
 #include "proto/msgw.h"
 
 #include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "net/buf.h"
@@ -156,19 +158,58 @@ void msgw_notice(struct buf *b, const struct msgw_error *e)
 	put_error(b, MSG_NOTICE_RESPONSE, e);
 }
 
-/* Each `from` in s becomes `to`. */
-static void put_renamed(struct buf *b, const char *s, const char *from, const char *to)
+/* The first place in s where the name that an edit put in stands, and the edit; of two names at one place the longer one. */
+static const char *find_edited(const char *s, const struct msgw_edit *v, size_t n, const struct msgw_edit **which)
 {
+	const char *first = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *at = strstr(s, v[i].from);
+
+		if (at != NULL &&
+			(first == NULL || at < first || (at == first && strlen(v[i].from) > strlen((*which)->from)))) {
+			first = at;
+			*which = &v[i];
+		}
+	}
+	return first;
+}
+
+static void put_renamed(struct buf *b, const char *s, const struct msgw_edit *v, size_t n)
+{
+	const struct msgw_edit *e = NULL;
 	const char *at;
 
-	for (; (at = strstr(s, from)) != NULL; s = at + strlen(from)) {
+	for (; (at = find_edited(s, v, n, &e)) != NULL; s = at + strlen(e->from)) {
 		buf_append(b, s, (size_t)(at - s));
-		buf_puts(b, to);
+		buf_puts(b, e->to);
 	}
 	msgw_cstr(b, s);
 }
 
+/* A position in the new text, from 1 on, is this one in the old text. */
+static void put_moved_back(struct buf *b, const char *text, const struct msgw_edit *v, size_t n)
+{
+	long at = strtol(text, NULL, 10) - 1, moved = 0;
+	char out[32];
+
+	for (size_t i = 0; i < n && at >= (long)v[i].at + (long)v[i].is; i++)
+		moved += (long)v[i].was - (long)v[i].is;
+	for (size_t i = 0; i < n; i++)
+		if (at > (long)v[i].at && at < (long)v[i].at + (long)v[i].is)
+			at = (long)v[i].at;
+	snprintf(out, sizeof out, "%ld", at + moved + 1);
+	msgw_cstr(b, out);
+}
+
 void msgw_error_renamed(struct buf *b, const struct msg *m, const char *from, const char *to)
+{
+	struct msgw_edit e = {.from = from, .to = to};
+
+	msgw_error_edited(b, m, &e, 1);
+}
+
+void msgw_error_edited(struct buf *b, const struct msg *m, const struct msgw_edit *v, size_t n)
 {
 	uint32_t mark = msgw_begin(b, m->type);
 	struct msgr r = msgr_of(m);
@@ -179,7 +220,9 @@ void msgw_error_renamed(struct buf *b, const struct msg *m, const char *from, co
 
 		msgw_u8(b, field);
 		if (field == 'M' || field == 'D' || field == 'H')
-			put_renamed(b, text, from, to);
+			put_renamed(b, text, v, n);
+		else if (field == 'P')
+			put_moved_back(b, text, v, n);
 		else
 			msgw_cstr(b, text);
 	}

@@ -38,11 +38,33 @@ bool sqlscan_fold(const struct token *t, char *out, size_t size)
 	return true;
 }
 
+/* What cannot be a name without quotes (appendix C of the manual: reserved in PostgreSQL, whatever else they can be). */
+static const char *const reserved[] = {"all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric",
+	"both", "case", "cast", "check", "collate", "column", "constraint", "create", "current_catalog", "current_date",
+	"current_role", "current_time", "current_timestamp", "current_user", "default", "deferrable", "desc",
+	"distinct", "do", "else", "end", "except", "false", "fetch", "for", "foreign", "from", "grant", "group",
+	"having", "in", "initially", "intersect", "into", "lateral", "leading", "limit", "localtime", "localtimestamp",
+	"not", "null", "offset", "on", "only", "or", "order", "placing", "primary", "references", "returning", "select",
+	"session_user", "some", "symmetric", "table", "then", "to", "trailing", "true", "union", "unique", "user",
+	"using", "variadic", "when", "where", "window", "with", "authorization", "binary", "collation", "concurrently",
+	"cross", "current_schema", "freeze", "full", "ilike", "inner", "is", "isnull", "join", "left", "like",
+	"natural", "notnull", "outer", "overlaps", "right", "similar", "tablesample", "verbose"};
+
+static bool is_reserved(const char *name)
+{
+	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+		if (strcmp(name, reserved[i]) == 0)
+			return true;
+	return false;
+}
+
 static enum sql_prepared read_name(struct sql_reader *r, enum sql_prepared kind, struct sql_name *n)
 {
 	if (r->t.kind != TOK_WORD && r->t.kind != TOK_QUOTED)
 		return SQL_PREPARED_UNKNOWN;
 	if (!sqlscan_fold(&r->t, n->name, sizeof(n->name)))
+		return SQL_PREPARED_UNKNOWN;
+	if (r->t.kind == TOK_WORD && is_reserved(n->name))
 		return SQL_PREPARED_UNKNOWN;
 	n->text = r->t.text;
 	n->len = r->t.len;

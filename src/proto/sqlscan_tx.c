@@ -35,7 +35,6 @@ static bool read_mode(struct sql_reader *r, struct sql_tx *tx)
 		tx->standby = false;
 		return ACCEPT(r, "SERIALIZABLE");
 	}
-	tx->standby = false;
 	(void)ACCEPT(r, "NOT");
 	return ACCEPT(r, "DEFERRABLE");
 }

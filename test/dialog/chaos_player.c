@@ -146,6 +146,8 @@ static void extended(struct chaos *c, struct bytes *b, const char *sql, bool nam
 	/* Not behind a COPY, which it may be: that ends with its data. */
 	if (named && !again && !copies && pick(c, 3) == 0)
 		about(b, 'C', 'S', name);
+	if (!again && !copies && pick(c, 6) == 0)
+		about(b, 'C', 'P', "");
 	bytes_free(&m);
 }
 

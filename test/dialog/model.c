@@ -387,6 +387,8 @@ static void on_close(struct model *m, const char *p)
 {
 	if (*p == 'S')
 		forget(m, p + 1);
+	else if (p[1] == '\0')
+		m->has_portal = false;
 	put(m, '3', "", 0);
 }
 

@@ -75,7 +75,7 @@ static const char *const alone[] = {"update t set v = v || '!' where id < 4", "d
 /* The names of statements, from SQL. */
 static const char *const sql_names[] = {"prepare s as select 'by sql'", "prepare s (int) as select $1 + 1", "execute s",
 	"execute s (1)", "execute r", "deallocate s", "deallocate r", "deallocate all", "discard all",
-	"select name, statement from pg_prepared_statements order by name"};
+	"prepare r as select 'r by sql'; execute r", "explain (costs off) execute r", "execute s; deallocate s"};
 /* What another server would not know. */
 static const char *const session_state[] = {"set work_mem = '5MB'", "show work_mem", "reset work_mem", "listen x",
 	"notify x, 'y'", "unlisten x", "declare h cursor with hold for select id from t order by id", "fetch 1 from h",
@@ -249,6 +249,31 @@ static void batch(struct maker *m)
 	say(m, "S");
 }
 
+/* One statement of a transaction's and nothing else, in a shape that may be answered without a server, or nearly so. */
+static void own_batch(struct maker *m)
+{
+	const char *name = statement_name(m);
+
+	m->has_asked = m->has_bound = false;
+	if (!m->named || percent(m, 60))
+		say(m, "P \"%s\" \"%s\"", name, ONE_OF(m, control));
+	if (percent(m, 20))
+		say(m, "D S \"%s\"", name);
+	say(m, "B \"\" \"%s\"", name);
+	if (percent(m, 20))
+		say(m, "D P \"\"");
+	if (percent(m, 5))
+		say(m, "H");
+	execute(m, "");
+	if (percent(m, 5))
+		execute(m, "");
+	if (percent(m, 20))
+		say(m, "C P \"%s\"", portal_name(m));
+	if (percent(m, 20))
+		say(m, "C S \"%s\"", name);
+	say(m, "S");
+}
+
 static void query(struct maker *m)
 {
 	struct bytes text = {0};
@@ -302,8 +327,10 @@ static void exchange(struct maker *m)
 
 	if (n < 35)
 		query(m);
-	else if (n < 85)
+	else if (n < 75)
 		batch(m);
+	else if (n < 85)
+		own_batch(m);
 	else if (n < 92)
 		copy_in(m);
 	else if (n < 96)

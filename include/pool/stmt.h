@@ -118,8 +118,6 @@ struct stmt_name *stmt_map_find(const struct stmt_map *m, const char *name);
 struct stmt_name *stmt_map_add(struct stmt_map **m, const char *name, struct stmt *s);
 /* Takes a name out that is there. Without another reference it is freed. */
 void stmt_map_remove(struct stmt_name *n);
-/* n, which is there, stands for s from now on. */
-void stmt_map_change(struct stmt_name *n, struct stmt *s);
 /* The Parse did not happen: n is out, if it is in, and does not come back. */
 void stmt_map_fail(struct stmt_name *n);
 /*

@@ -79,7 +79,8 @@ struct reading {
 	bool all_cleared;
 	const char *counted; /* characters up to here are `at`, with what is put in so far */
 	uint32_t at, byte;   /* ... and bytes up to there */
-	bool failed;	     /* memory is out */
+	bool kept; /* the edits are to be a statement's: nothing may be found that has some, or they would hold each other */
+	bool failed; /* memory is out */
 };
 
 static uint32_t client_count_chars(const struct client *cl, const char *p, const char *end)
@@ -91,6 +92,14 @@ static uint32_t client_count_chars(const struct client *cl, const char *p, const
 		for (; p < end; p++)
 			n -= ((unsigned char)*p & 0xc0) == 0x80;
 	return n;
+}
+
+/* What the client has under that name; kept: struct reading. */
+static struct stmt_name *client_sql_find(const struct client *cl, const char *name, bool kept)
+{
+	struct stmt_name *n = stmt_map_find(cl->names, name);
+
+	return n && kept && n->stmt->edits ? NULL : n;
 }
 
 static struct stmt_edit *reading_find(const struct reading *r, const char *name, struct stmt_name **found)
@@ -108,7 +117,7 @@ static struct stmt_edit *reading_find(const struct reading *r, const char *name,
 		return e;
 	}
 	if (!r->all_cleared)
-		*found = stmt_map_find(r->cl->names, name);
+		*found = client_sql_find(r->cl, name, r->kept);
 	return NULL;
 }
 
@@ -240,6 +249,8 @@ static void client_sql_put(struct client *cl, const struct stmt_edit *e, bool no
 		return;
 	}
 	st->uses += e->what == EDIT_USES;
+	if (st->edits && st->edits->v[0].what != EDIT_MAKES) /* an EXECUTE of an EXECUTE: no deeper than that */
+		client_sql_put(cl, &st->edits->v[0], now);
 	if (ops->has(s, st))
 		return;
 	if (now)
@@ -252,7 +263,7 @@ enum verdict client_sql_read(struct client *cl, const struct msg *m, struct text
 	uint32_t *arg)
 {
 	struct conn *s = cl->c.peer;
-	struct reading r = {.cl = cl, .t = t, .counted = t.p};
+	struct reading r = {.cl = cl, .t = t, .counted = t.p, .kept = m->type == MSG_PARSE};
 
 	if (m->have < m->len && m->len <= SQL_HELD) {
 		*arg = m->len;
@@ -345,7 +356,7 @@ static struct stmt *client_sql_again(struct client *cl, const struct stmt *st)
 	size_t rest = strlen(st->body) + 1;
 	struct buf original = {0};
 	struct stmt *again = NULL;
-	struct reading r = {.cl = cl};
+	struct reading r = {.cl = cl, .kept = true};
 
 	put_original(&original, st);
 	if (!buf_failed(&original)) {
@@ -364,32 +375,37 @@ static struct stmt *client_sql_again(struct client *cl, const struct stmt *st)
 /* Is what the name stands for another one than when it was parsed? */
 static bool client_sql_is_stale(const struct client *cl, const struct stmt_edit *e)
 {
-	const struct stmt_name *now = stmt_map_find(cl->names, e->name->name);
+	const struct stmt_name *now = client_sql_find(cl, e->name->name, true);
 
 	return e->what != EDIT_MAKES && (now ? now->stmt : NULL) != e->name->stmt;
 }
 
-static bool client_sql_renew(struct client *cl, struct stmt_name *n)
+/* A name gets another object: requests under way speak of what it was. */
+static bool client_sql_renew(struct client *cl, struct stmt_name **n)
 {
-	struct stmt *again = client_sql_again(cl, n ? n->stmt : cl->c.unnamed);
+	struct stmt *again = client_sql_again(cl, *n ? (*n)->stmt : cl->c.unnamed);
+	struct stmt_name *before = *n;
 
 	if (!again)
 		return false;
-	if (n) {
-		stmt_map_change(n, again);
-		stmt_unref(&again);
-	} else {
+	if (!before) {
 		stmt_unref(&cl->c.unnamed);
 		cl->c.unnamed = again;
 		cl->c.unnamed_parse++;
+		return true;
 	}
-	return true;
+	(void)stmt_name_ref(before);
+	stmt_map_fail(before);
+	*n = stmt_map_add(&cl->names, before->name, again);
+	stmt_name_unref(&before);
+	stmt_unref(&again);
+	return *n;
 }
 
-enum verdict client_sql_bind(struct client *cl, struct stmt_name *n)
+enum verdict client_sql_bind(struct client *cl, struct stmt_name **n)
 {
 	struct conn *s = cl->c.peer;
-	struct stmt_edits *edits = n ? n->stmt->edits : cl->c.unnamed->edits;
+	struct stmt_edits *edits = *n ? (*n)->stmt->edits : cl->c.unnamed->edits;
 	struct stmt_edit e;
 
 	if (s->ops->serves->must_wait(s, false))
@@ -398,7 +414,7 @@ enum verdict client_sql_bind(struct client *cl, struct stmt_name *n)
 		conn_close(&cl->c, CLOSE_NO_MEMORY, NULL);
 		return V_CLOSED;
 	}
-	edits = n ? n->stmt->edits : cl->c.unnamed->edits;
+	edits = *n ? (*n)->stmt->edits : cl->c.unnamed->edits;
 	e = edits->v[0];
 	if (e.what == EDIT_MAKES && stmt_map_find(cl->names, e.name->name))
 		e.what = EDIT_USES; /* it is to be there, as the name is, for the error */

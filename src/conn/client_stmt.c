@@ -236,9 +236,9 @@ enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t 
 /* ---- Bind, Describe, Close ------------------------------------------------------------- */
 
 /* A Bind of what is, or is not, SQL with names. */
-static enum verdict client_bind_edited(struct client *cl, struct stmt_name *n, bool named)
+static enum verdict client_bind_edited(struct client *cl, struct stmt_name **n, bool named)
 {
-	const struct stmt *st = n ? n->stmt : named ? NULL : cl->c.unnamed;
+	const struct stmt *st = *n ? (*n)->stmt : named ? NULL : cl->c.unnamed;
 
 	cl->edited = false;
 	return st && st->edits ? client_sql_bind(cl, n) : V_FORWARD;
@@ -258,7 +258,7 @@ static enum verdict client_about(struct client *cl, enum request_kind kind, cons
 		return V_STOP;
 	n = m->payload[at] ? stmt_map_find(cl->names, m->payload + at) : NULL;
 	if (kind == REQ_BIND) {
-		v = client_bind_edited(cl, n, m->payload[at]);
+		v = client_bind_edited(cl, &n, m->payload[at]);
 		if (v != V_FORWARD)
 			return v;
 	}

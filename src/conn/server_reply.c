@@ -270,7 +270,8 @@ static enum verdict server_on_ready(struct server *s, const struct msg *m)
 		status != 'E') /* a transaction that was to be there and failed is not: nothing may run without it */
 		return server_nonsense(s, "a BEGIN of the pooler's own failed");
 	if (q.action == ACT_SWALLOW && s->c.state == SS_ACTIVE) {
-		server_note_vars(s);
+		if (status == 'I') /* within a transaction what its client has set is still to be taken note of */
+			server_note_vars(s);
 		return V_DROP;
 	}
 	if (cl)

@@ -241,17 +241,6 @@ void stmt_map_remove(struct stmt_name *n)
 	take_out(n);
 }
 
-void stmt_map_change(struct stmt_name *n, struct stmt *s)
-{
-	struct stmt *before = n->stmt;
-
-	assert(n->present);
-	n->stmt = stmt_ref(s);
-	s->clients++;
-	before->clients--;
-	stmt_unref(&before);
-}
-
 void stmt_map_fail(struct stmt_name *n)
 {
 	gone(n);

@@ -72,6 +72,24 @@ static void message(struct bytes *b, char type, const char *p, size_t n)
 	bytes_add(b, p, n);
 }
 
+/* Of SQL's PREPARE, EXECUTE and DEALLOCATE. What is prepared has no number: it may be prepared more than once. */
+static void sql_name(struct chaos *c, char *sql, size_t size)
+{
+	char name = (char)('a' + pick(c, 4));
+	unsigned r = pick(c, 5);
+
+	if (r < 2)
+		snprintf(sql, size, "prepare %c as select p%u", name, pick(c, 3));
+	else
+		snprintf(sql, size, "%s %c", r < 4 ? "execute" : "deallocate", name);
+}
+
+static bool is_sql_name(const char *sql)
+{
+	return strncmp(sql, "prepare", 7) == 0 || strncmp(sql, "execute", 7) == 0 ||
+	       (strncmp(sql, "deallocate", 10) == 0 && strcmp(sql, "deallocate all") != 0);
+}
+
 /* A statement with a number of its own, in the client's state. */
 static void statement(struct chaos *c, struct player *p, char *sql, size_t size)
 {
@@ -90,6 +108,8 @@ static void statement(struct chaos *c, struct player *p, char *sql, size_t size)
 		snprintf(sql, size, "set timezone to '%s'", zones[pick(c, 3)]);
 	else if (r == 8)
 		snprintf(sql, size, "deallocate all");
+	else if (r < 12 && c->names && !c->refuses_names)
+		sql_name(c, sql, size);
 	else if (c->serial + 1 >= SERIALS)
 		snprintf(sql, size, "%s", "");
 	else
@@ -123,7 +143,7 @@ static void extended(struct chaos *c, struct bytes *b, const char *sql, bool nam
 	static const char *const names[] = {"a", "b", "c", "d"};
 	struct bytes m = {0};
 	const char *name = named ? names[pick(c, 4)] : "";
-	bool again = named && pick(c, 2), copies = strncmp(sql, "copy", 4) == 0;
+	bool again = named && pick(c, 2), copies = strncmp(sql, "copy", 4) == 0 || strncmp(sql, "execute", 7) == 0;
 
 	if (named && pick(c, 6) == 0)
 		about(b, 'C', 'S', names[pick(c, 4)]);
@@ -186,7 +206,7 @@ void player_asks(struct chaos *c, struct player *p)
 		if (pick(c, 2))
 			message(&b, 'Q', sql, strlen(sql) + 1);
 		else
-			extended(c, &b, sql, c->names && pick(c, 3) == 0);
+			extended(c, &b, sql, c->names && pick(c, 3) == 0 && !is_sql_name(sql));
 	}
 	say(c, "%s says %s", p->e->name, sql);
 	player_says(c, p, &b);

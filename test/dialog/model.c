@@ -173,10 +173,42 @@ static void end_transaction(struct model *m, bool commit)
 	m->implicit = false;
 }
 
+static void fail_about(struct model *m, const char *code, const char *name, const char *what)
+{
+	char text[300];
+
+	snprintf(text, sizeof(text), "prepared statement \"%s\" %s", name, what);
+	fail(m, code, text);
+}
+
+static bool add(struct model *m, const char *name, const char *sql)
+{
+	struct model_statement *s;
+
+	if (m->n_prepared == MODEL_STATEMENTS) {
+		m->broken = true;
+		return false;
+	}
+	s = &m->prepared[m->n_prepared++];
+	snprintf(s->name, sizeof(s->name), "%s", name);
+	snprintf(s->sql, sizeof(s->sql), "%s", sql);
+	m->most_prepared = m->n_prepared > m->most_prepared ? m->n_prepared : m->most_prepared;
+	return true;
+}
+
+/* The statement that an EXECUTE of SQL's runs; NULL: it is none, or there is none. */
+static struct model_statement *executed(struct model *m, const char *sql)
+{
+	char name[64];
+
+	return strncasecmp(sql, "execute ", 8) == 0 && sscanf(sql + 8, "%63s", name) == 1 ? find(m, name) : NULL;
+}
+
 /* False: an error was put, or the statement goes on (m->work, m->copying). */
 static bool run(struct model *m, const char *sql, bool query)
 {
 	char text[256];
+	int n = 0;
 
 	if (m->status == 'E' && !begins(sql, "commit") && !begins(sql, "rollback")) {
 		fail(m, "25P02", "current transaction is aborted");
@@ -232,6 +264,23 @@ static bool run(struct model *m, const char *sql, bool query)
 	} else if (begins(sql, "deallocate all")) {
 		forget_all(m);
 		put_tag(m, "DEALLOCATE ALL");
+	} else if (begins(sql, "prepare ") && sscanf(sql + 8, "%63s as %n", text, &n) == 1 && n > 0) {
+		if (find(m, text) != NULL) {
+			fail_about(m, "42P05", text, "already exists");
+			return false;
+		}
+		add(m, text, sql + 8 + n);
+		put_tag(m, "PREPARE");
+	} else if (begins(sql, "execute ") || begins(sql, "deallocate ")) {
+		sscanf(sql + (begins(sql, "execute ") ? 8 : 11), "%63s", text);
+		if (find(m, text) == NULL) {
+			fail_about(m, "26000", text, "does not exist");
+			return false;
+		}
+		if (begins(sql, "execute "))
+			return run(m, find(m, text)->sql, query);
+		forget(m, text);
+		put_tag(m, "DEALLOCATE");
 	} else if (!begins(sql, "SET ") || !run_sets(m, sql)) {
 		m->broken = true;
 		fail(m, "42601", sql);
@@ -299,7 +348,6 @@ static bool may_run(const struct model *m, const char *sql)
 static void on_parse(struct model *m, const char *name)
 {
 	const char *sql = name + strlen(name) + 1;
-	struct model_statement *s;
 
 	begin_implicit(m);
 	if (*name == '\0')
@@ -310,13 +358,7 @@ static void on_parse(struct model *m, const char *name)
 		fail_batch(m, "25P02", "current transaction is aborted");
 	} else if (find(m, name) != NULL) {
 		fail_name(m, "42P05", name, "already exists");
-	} else if (m->n_prepared == MODEL_STATEMENTS) {
-		m->broken = true;
-	} else {
-		s = &m->prepared[m->n_prepared++];
-		snprintf(s->name, sizeof(s->name), "%s", name);
-		snprintf(s->sql, sizeof(s->sql), "%s", sql);
-		m->most_prepared = m->n_prepared > m->most_prepared ? m->n_prepared : m->most_prepared;
+	} else if (add(m, name, sql)) {
 		put(m, '1', "", 0);
 	}
 }
@@ -338,9 +380,11 @@ static void on_bind(struct model *m, const char *p)
 	}
 }
 
-static bool has_rows(const char *sql)
+static bool has_rows(struct model *m, const char *sql)
 {
-	return begins(sql, "select ");
+	struct model_statement *s = executed(m, sql);
+
+	return begins(s != NULL ? s->sql : sql, "select ");
 }
 
 static void on_describe(struct model *m, const char *p)
@@ -357,13 +401,13 @@ static void on_describe(struct model *m, const char *p)
 		fail_name(m, "26000", p + 1, "does not exist");
 		return;
 	}
-	if (m->status == 'E' && has_rows(sql)) {
+	if (m->status == 'E' && has_rows(m, sql)) {
 		fail_batch(m, "25P02", "current transaction is aborted");
 		return;
 	}
 	if (*p == 'S')
 		put(m, 't', "\0\0", 2);
-	if (has_rows(sql))
+	if (has_rows(m, sql))
 		put_columns(m);
 	else
 		put(m, 'n', "", 0);

@@ -7,7 +7,7 @@
  * Statements: select X | fail X | sleep X (until it is cancelled) | nap X (until
  * model_wake()) | copyin X | copyhalf X (fails at its first data) | copyout X |
  * begin | commit | rollback | set timezone to 'X' | reset timezone | discard all |
- * deallocate all | SET name = E'value'; ... | nothing
+ * deallocate all | prepare X as select X | execute X | deallocate X | SET name = E'value'; ... | nothing
  */
 #ifndef TEST_DIALOG_MODEL_H
 #define TEST_DIALOG_MODEL_H

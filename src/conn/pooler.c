@@ -27,8 +27,9 @@ static struct client *ask_client(struct ask *a)
 	return container_of(a, struct client, ask);
 }
 
-static void pooler_launch(struct pool *p, bool reserve, void *ctx)
+static void pooler_launch(struct pool *p, bool reserve, struct ask *own, void *ctx)
 {
+	(void)own;
 	(void)ctx;
 	server_launch(p, reserve);
 }

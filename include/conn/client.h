@@ -70,6 +70,7 @@ struct client {
 	bool warned : 1;   /* of state that is not kept */
 	uint8_t session_state : 2; /* enum session_state, where it applies: IGNORE in session mode */
 	bool second_try : 1;	   /* a server was lost while this request's parameters were set */
+	bool long_key : 1;	   /* protocol 3.2: it was told the longer form of its key */
 	bool unsettled : 1;	   /* session mode: its parameters are to be set again before its next request */
 };
 
@@ -93,9 +94,13 @@ static inline struct client *conn_client(struct conn *c)
 	return (struct client *)(void *)c;
 }
 
-/* What the pool answers to its ask: a server, a greeting, or that there is none to be had. */
+/* Its cancel key, as its version of the protocol has it. */
+void client_tell_key(const struct client *cl, struct buf *out);
+
+/* What the pool answers to its ask: a server, a greeting, a server of its own to be opened, or that there is none to be had. */
 void client_granted(struct client *cl, struct conn *server);
 void client_greeted(struct client *cl);
+struct conn *client_opening(struct client *cl); /* returns what the server is to be linked to */
 void client_ask_failed(struct client *cl);
 
 /* A cancel request that names this client, brought by another connection, which is closed when the request has landed. */

@@ -91,9 +91,12 @@ static void get_database(struct cell *c, const void *row, unsigned arg)
 
 static void get_replication(struct cell *c, const void *row, unsigned arg)
 {
-	(void)row;
+	static const char *const words[] = {
+		[REPLICATION_NONE] = "none", [REPLICATION_LOGICAL] = "logical", [REPLICATION_PHYSICAL] = "physical"};
+	const struct conn *conn = row;
+
 	(void)arg;
-	cell_text(c, "none");
+	cell_text(c, words[conn->replication]);
 }
 
 /* arg: with the prefix that sockets have. */

@@ -43,7 +43,7 @@ static const char *server_state(const struct server *s, bool socket)
 {
 	const struct slot *slot = &s->slot;
 
-	if (slot->state == SLOT_SETUP)
+	if (!s->logged_in)
 		return socket ? "login" : "new";
 	if (slot->state == SLOT_IDLE && show_slot_is_used(slot))
 		return "used";

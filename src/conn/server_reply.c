@@ -192,7 +192,8 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 	/* Even a Query is skipped that came before any Sync, and nobody is left to send one. */
 	if (s->c.state == SS_DRAIN && s->ring.skipping)
 		server_end_batch(s);
-	if (q.action == ACT_REFUSE && s->c.peer && !strcmp(f.code, "26000")) {
+	/* A walsender does not look for the statement: it takes nothing of the extended protocol. */
+	if (q.action == ACT_REFUSE && s->c.peer && (!strcmp(f.code, "26000") || (s->slot.own && !fatal))) {
 		refusal_write(relay_out(s->c.peer), (enum refusal)q.why);
 		return V_DROP;
 	}

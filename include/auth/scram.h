@@ -21,6 +21,9 @@ enum {
 #define SCRAM_NAME "SCRAM-SHA-256"
 #define SCRAM_PLUS_NAME "SCRAM-SHA-256-PLUS"
 
+/* HMAC-SHA-256, without an allocation; key and out have 32 bytes. */
+void scram_hmac(const uint8_t *key, const void *data, size_t n, uint8_t *out);
+
 enum scram_result {
 	SCRAM_OK,
 	SCRAM_MALFORMED, /* the peer breaks the protocol */

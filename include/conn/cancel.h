@@ -18,9 +18,13 @@ struct conn;
 struct endpoint;
 struct pooler;
 
-enum { CANCEL_KEY = 8 };
+/* Of protocol 3.0, and from 3.2 on (55.2.8: a secret of 4 to 256 bytes; ours has PostgreSQL's 32), each with the process id. */
+enum { CANCEL_KEY = 8, CANCEL_KEY_LONG = 36 };
 
-/* Process id and secret as a client was told them; embedded in it. Zero-initialise: key[7] is 0 as long as none was given. */
+/*
+ * Process id and secret as a client of protocol 3.0 was told them; embedded in it. What a longer key has more follows from
+ * them and from a secret of this process. Zero-initialise: key[7] is 0 as long as none was given.
+ */
 struct cancel_key {
 	struct hnode node;
 	uint8_t key[CANCEL_KEY];
@@ -29,7 +33,12 @@ struct cancel_key {
 /* Makes a key that no other has, and keeps it findable until cancel_key_drop(). */
 void cancel_key_give(struct pooler *p, struct cancel_key *k);
 void cancel_key_drop(struct pooler *p, struct cancel_key *k); /* nothing when none was given */
-/* The one with this key of n bytes, or NULL. Compares in constant time. */
+/* The key in its longer form. */
+void cancel_key_lengthen(const struct pooler *p, const struct cancel_key *k, uint8_t out[CANCEL_KEY_LONG]);
+/*
+ * The one with this key of n bytes, or NULL. Compares in constant time. Both forms of a key find it: whether n is the form
+ * that its owner was told is for the caller to look at.
+ */
 struct cancel_key *cancel_key_find(struct pooler *p, const void *key, size_t n);
 
 /* Which backend, and how to get there. */

@@ -48,10 +48,10 @@ struct client {
 	struct stmt_map *names; /* its prepared statements, where servers change; else the server has them */
 	struct stmt *begin; /* its transaction has begun, and no server has been sent this; else NULL. A reference */
 	struct client_limits limits;
-	char status;	   /* of the last ReadyForQuery it was sent */
-	bool skipping : 1; /* after an error of ours: everything up to Sync is dropped */
-	bool notified : 1; /* query_wait_notify was sent for this wait */
-	bool is_admin : 1, is_stats : 1;
+	char status;			       /* of the last ReadyForQuery it was sent */
+	bool skipping : 1;		       /* after an error of ours: everything up to Sync is dropped */
+	bool notified : 1;		       /* query_wait_notify was sent for this wait */
+	bool is_admin : 1;		       /* of the console */
 	bool counted : 1;		       /* towards max_client_conn */
 	bool counted_db : 1, counted_user : 1; /* towards the limits of its database and user */
 	bool refused : 1;		       /* no server can be had: it is closed when the pool's round is over */
@@ -69,6 +69,7 @@ struct client {
 	bool pinned : 1;	   /* its server stays with it beyond its transaction */
 	uint8_t session_state : 2; /* enum session_state, where it applies: IGNORE in session mode */
 	bool second_try : 1;	   /* a server was lost while this request's parameters were set */
+	bool long_key : 1;	   /* protocol 3.2: it was told the longer form of its key */
 	bool unsettled : 1;	   /* session mode: its parameters are to be set again before its next request */
 	int64_t query_us;	   /* when its request began, 0: none */
 	int64_t xact_us;	   /* when its transaction began, 0: none */
@@ -96,9 +97,13 @@ static inline struct client *conn_client(struct conn *c)
 	return (struct client *)(void *)c;
 }
 
-/* What the pool answers to its ask: a server, a greeting, or that there is none to be had. */
+/* Its cancel key, as its version of the protocol has it. */
+void client_tell_key(const struct client *cl, struct buf *out);
+
+/* What the pool answers to its ask: a server, a greeting, a server of its own to be opened, or that there is none to be had. */
 void client_granted(struct client *cl, struct conn *server);
 void client_greeted(struct client *cl);
+struct conn *client_opening(struct client *cl); /* returns what the server is to be linked to */
 void client_ask_failed(struct client *cl);
 
 /* A cancel request that names this client, brought by another connection, which is closed when the request has landed. */

@@ -76,6 +76,9 @@ enum conn_holds {
 	HOLDS_FOR_UNNAMED /* the same of the unnamed statement */
 };
 
+/* The startup parameter replication: such a client has a server connection of its own, which was logged in with it. */
+enum conn_replication { REPLICATION_NONE, REPLICATION_LOGICAL, REPLICATION_PHYSICAL };
+
 enum { CONN_HIGH = 65536 }; /* with more than this to write, no more is made */
 
 /* What the two sides fill in for the relay. */
@@ -147,6 +150,7 @@ struct conn {
 	bool blocked : 1;		 /* a write was short: nothing more until it is writable */
 	bool resuming : 1, flushing : 1; /* stands on the list */
 	uint8_t holds : 2;		 /* enum conn_holds */
+	uint8_t replication : 2;	 /* enum conn_replication */
 	bool eof : 1;			 /* the peer has closed; `in` holds what it said last */
 	bool mute : 1;			 /* writes to it fail: what is for it is dropped */
 	bool torn : 1;			 /* out ends inside a message whose rest will not come */
@@ -186,6 +190,7 @@ struct pooler {
 	enum shutdown shutdown;
 	struct secret_store random; /* for cancel keys and salts */
 	uint8_t mock_key[32];	    /* for logins of users who do not exist */
+	uint8_t key_secret[32];	    /* what long cancel keys are made with */
 	char refused_name[28]; /* of a prepared statement that nobody has made, nor can guess: link_server_ops.refuse */
 	/* Statistics of the whole process. */
 	uint64_t closed_by[CLOSE_COUNT];

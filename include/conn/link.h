@@ -13,6 +13,7 @@
 #include "conn/ring.h"
 #include "conn/session.h"
 
+struct buf;
 struct msg;
 struct stmt;
 struct stmt_edits;
@@ -113,6 +114,10 @@ struct link_client_ops {
 	void (*settled)(struct conn *c, const struct link_ready *r);
 	/* After V_LAST: the link ends. */
 	void (*done)(struct conn *c);
+	/* A server of its own: appends the names and values that it is to be logged in with, besides user and database. */
+	void (*startup)(const struct conn *c, struct buf *out);
+	/* A server of its own has let it in and is idle. */
+	void (*opened)(struct conn *c, struct vars *now);
 	/* The server is lost, the link is gone. said: it has announced its end to the client itself. */
 	void (*lost)(struct conn *c, enum close_why why, const char *detail, bool said);
 };

@@ -81,7 +81,7 @@ typedef void ring_undo(const struct request *q, bool failed, struct request *lat
  * recorded when there was none.
  */
 struct request ring_error(struct ring *r, ring_undo *undo, void *arg);
-/* A CopyInResponse came: Syncs up to the end of the copy are not answered. */
+/* A CopyInResponse or CopyBothResponse came: Syncs up to the end of the copy are not answered. */
 void ring_copy_in(struct ring *r);
 /* The copy has come to a good end (CommandComplete). */
 void ring_copy_done(struct ring *r);

@@ -75,8 +75,11 @@ struct server {
 extern const char *const server_state_text[SS_COUNT];
 extern const uint32_t server_state_next[SS_COUNT]; /* a bit for each state that may follow */
 
-/* Begins a connection for the pool; its slot is in the pool from here on. */
-struct server *server_launch(struct pool *p, bool reserve);
+/*
+ * Begins a connection for the pool; its slot is in the pool from here on. own: the client that it is for alone, or NULL. They
+ * are linked from here on, it is logged in with what the client asks for, and closed when the client leaves.
+ */
+struct server *server_launch(struct pool *p, bool reserve, struct conn *own);
 void server_goto(struct server *s, enum server_state to);
 
 /* Something is sent that this is to be expected for; q's references are the ring's from here on. */

@@ -23,6 +23,7 @@ struct endpoint {
 	unsigned connections;	/* open or being opened */
 	int64_t failed_us;	/* when the last attempt failed; 0: it did not */
 	struct log_repeat said; /* its last failure in the log */
+	bool old;		/* it rejects every version of the protocol but 3.0 */
 };
 
 struct endpoints {

@@ -7,6 +7,9 @@
  * its database or user is served in the order of its number, whatever pool it
  * is in. Grants of waiting asks happen in pools_run() only, which the loop calls
  * once a turn, never inside a handler.
+ *
+ * A client may ask for a connection of its own (replication): one is opened for
+ * it, counts as any other, and is never given to anybody else.
  */
 #ifndef PSBOUNCER_POOL_POOL_H
 #define PSBOUNCER_POOL_POOL_H
@@ -56,14 +59,16 @@ struct slot {
 	int64_t opened_us;
 	const struct vars *vars; /* its parameters now, for the choice only */
 	bool reserve;		 /* opened from the reserve */
+	bool own;		 /* opened for one client, which has it from the first: never idle */
 	bool retired;		 /* not to be used again: closes as soon as it is free (close_needed) */
 	bool expired;		 /* the same, since its lifetime is over; not shown as close_needed */
 	bool checked;		 /* was at work for itself right before it became idle */
 };
 
 enum ask_kind {
-	ASK_SERVER,  /* a server connection for a request */
-	ASK_GREETING /* only that a server login of the database has succeeded once */
+	ASK_SERVER,   /* a server connection for a request */
+	ASK_GREETING, /* only that a server login of the database has succeeded once */
+	ASK_OWN	      /* that a connection of its own is opened */
 };
 
 /* All that a pool knows of a client; embedded in it. */
@@ -103,8 +108,10 @@ struct pool {
 	unsigned servers;	     /* all of them: what LIMIT_POOL counts */
 	unsigned reserved;	     /* of them from the reserve */
 	unsigned retiring;	     /* of them retired */
+	unsigned owned;		     /* of them for one client alone */
 	struct ask_list asks;	     /* ASK_SERVER, by number */
 	struct ask_list greets;	     /* ASK_GREETING, by number */
+	struct ask_list owns;	     /* ASK_OWN, by number */
 	unsigned waiting;	     /* how many in asks */
 	unsigned clients;	     /* that have chosen this pool, waiting or not */
 	unsigned linked;	     /* clients that have a server now; counted by the conn floor, not looked at here */
@@ -136,8 +143,12 @@ struct pool {
  * seen when they return, or in the next pools_run().
  */
 struct pool_ops {
-	/* Open a server connection: puts its slot in with pool_slot_add(). If it cannot, pool_login_failed() says so. */
-	void (*launch)(struct pool *p, bool reserve, void *ctx);
+	/*
+	 * Open a server connection: puts its slot in with pool_slot_add(). If it cannot, pool_login_failed() says so. own: the
+	 * ASK_OWN that it is for, out of the queue now (pool_slot_own() follows, and what becomes of the login is the client's
+	 * business alone), or NULL.
+	 */
+	void (*launch)(struct pool *p, bool reserve, struct ask *own, void *ctx);
 	/* A waiting ask got its slot (SLOT_BUSY now), or its greeting (slot NULL). */
 	void (*grant)(struct ask *a, struct slot *s, void *ctx);
 	/* Idle for longer than server_check_delay: check it (SLOT_TESTED now); pool_slot_idle() or removal follows. */
@@ -161,19 +172,32 @@ void pool_leave(struct ask *a);			/* and is gone; its ask is withdrawn. Nothing 
 /*
  * Asks for a server. At once when one is idle, fresh and nobody waits: the slot
  * is SLOT_BUSY. Else NULL and queued: grant or fail follow in a later
- * pools_run(); pool_withdraw() takes it back. ASK_GREETING is always queued.
+ * pools_run(); pool_withdraw() takes it back. ASK_GREETING and ASK_OWN are always queued; launch follows for the latter.
  */
 struct slot *pool_ask(struct ask *a, enum ask_kind kind) __attribute__((warn_unused_result));
 void pool_withdraw(struct ask *a); /* does nothing when it is not queued */
 /* Since when the longest waiting client of the pool waits; 0: nobody does. */
 int64_t pool_waits_since_us(const struct pool *p);
+/* Does anybody wait for anything? */
+bool pool_has_asks(const struct pool *p);
+/* The pool mode that holds for who asks: a connection of its own is a session. */
+static inline enum pool_mode ask_mode(const struct ask *a)
+{
+	return a->kind == ASK_OWN ? POOL_SESSION : a->pool->mode;
+}
+static inline enum pool_mode slot_mode(const struct slot *s)
+{
+	return s->own ? POOL_SESSION : s->pool->mode;
+}
 /* Does PAUSE or KILL keep its clients waiting? */
 bool pool_is_paused(const struct pool *p);
 
 /* Life of a slot. Each but remove wants it in the pool. */
 /* SLOT_SETUP; takes the limits. The endpoint (a reference is taken) may be NULL until a host is chosen. */
 void pool_slot_add(struct pool *p, struct slot *s, struct endpoint *e, bool reserve);
-/* SLOT_SETUP: another host is tried. */
+/* SLOT_SETUP, just added: it is one client's own, SLOT_BUSY until its end. */
+void pool_slot_own(struct slot *s);
+/* Before it is logged in: another host is tried. */
 void pool_slot_endpoint(struct slot *s, struct endpoint *e);
 /* Ready for the first time: idle; the ramp grows; the failure is forgotten. database.greeting is set before. */
 void pool_slot_login_done(struct slot *s);

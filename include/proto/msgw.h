@@ -66,8 +66,9 @@ void msgw_data_row(struct buf *b, const char *const *values, size_t n);
 
 /* As a client, to servers. */
 void msgw_ssl_request(struct buf *b);
-/* pairs: name, value, name, value ...; n_pairs of them, 2 * n_pairs strings. */
-void msgw_startup(struct buf *b, uint16_t minor, const char *const *pairs, size_t n_pairs);
+/* StartupMessage: begin, append names and values with msgw_cstr(), end. */
+uint32_t msgw_startup_begin(struct buf *b, uint16_t minor);
+void msgw_startup_end(struct buf *b, uint32_t mark);
 void msgw_cancel_request(struct buf *b, const void *key, size_t n);
 void msgw_password(struct buf *b, const char *password);
 void msgw_sasl_initial(struct buf *b, const char *mechanism, const void *data, size_t n);

@@ -223,7 +223,7 @@ static void send_welcome(struct client *cl)
 	msgw_parameter_status(out, "server_version", show_server_version());
 	for (size_t i = 0; i < sizeof parameters / sizeof parameters[0]; i++)
 		msgw_parameter_status(out, parameters[i][0], parameters[i][1]);
-	msgw_backend_key(out, cl->key.key, sizeof cl->key.key);
+	client_tell_key(cl, out);
 	msgw_ready(out, 'I');
 }
 

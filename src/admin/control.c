@@ -519,6 +519,7 @@ static void close_waiting(struct control *c)
 	TAILQ_FOREACH (p, &c->pooler->registry.pools, all) {
 		close_asks(&p->asks);
 		close_asks(&p->greets);
+		close_asks(&p->owns);
 	}
 	walk_end(c);
 }

@@ -43,7 +43,7 @@ static const char *server_state(const struct server *s, bool socket)
 {
 	const struct slot *slot = &s->slot;
 
-	if (slot->state == SLOT_SETUP)
+	if (!s->logged_in)
 		return socket ? "login" : "new";
 	if (slot->state == SLOT_IDLE && show_slot_is_used(slot))
 		return "used";
@@ -91,9 +91,12 @@ static void get_database(struct cell *c, const void *row, unsigned arg)
 
 static void get_replication(struct cell *c, const void *row, unsigned arg)
 {
-	(void)row;
+	static const char *const words[] = {
+		[REPLICATION_NONE] = "none", [REPLICATION_LOGICAL] = "logical", [REPLICATION_PHYSICAL] = "physical"};
+	const struct conn *conn = row;
+
 	(void)arg;
-	cell_text(c, "none");
+	cell_text(c, words[conn->replication]);
 }
 
 /* arg: with the prefix that sockets have. */

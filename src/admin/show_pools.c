@@ -107,6 +107,8 @@ static int64_t count_asks(const struct pool *p)
 
 	TAILQ_FOREACH (a, &p->greets, link)
 		n++;
+	TAILQ_FOREACH (a, &p->owns, link)
+		n++;
 	return n;
 }
 

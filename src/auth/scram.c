@@ -123,7 +123,7 @@ void scram_mock_verifier(const uint8_t mock_key[SCRAM_KEY], const char *user, st
 
 	*v = (struct scram_verifier){.iterations = SCRAM_ITERATIONS, .salt_len = SCRAM_SALT, .mock = true};
 	/* HMAC, so that the salts of names tell nothing of the key. */
-	scram_hmac(mock_key, user, hash);
+	scram_hmac(mock_key, user, strlen(user), hash);
 	memcpy(v->salt, hash, SCRAM_SALT);
 }
 
@@ -225,11 +225,11 @@ static void hash_padded(const uint8_t *key, uint8_t pad, const void *in, size_t 
 	OPENSSL_cleanse(&sha, sizeof sha);
 }
 
-void scram_hmac(const uint8_t *key, const char *text, uint8_t out[SCRAM_KEY])
+void scram_hmac(const uint8_t *key, const void *data, size_t n, uint8_t *out)
 {
 	uint8_t inner[SCRAM_KEY];
 
-	hash_padded(key, 0x36, text, strlen(text), inner);
+	hash_padded(key, 0x36, data, n, inner);
 	hash_padded(key, 0x5c, inner, sizeof inner, out);
 	OPENSSL_cleanse(inner, sizeof inner);
 }

@@ -240,7 +240,7 @@ static enum scram_result make_final(struct scram_client *c, const char *nonce, c
 	c->auth_message =
 		xasprintf(MEM_LOGIN, "%s,%s,c=%s,r=%s", c->first + strlen(c->gs2_header), server_first, binding, nonce);
 	scram_hash(c->keys.client_key, SCRAM_KEY, stored);
-	scram_hmac(stored, c->auth_message, signature);
+	scram_hmac(stored, c->auth_message, strlen(c->auth_message), signature);
 	scram_xor(c->keys.client_key, signature, proof);
 	base64_encode(proof, SCRAM_KEY, text);
 	c->final = xasprintf(MEM_LOGIN, "c=%s,r=%s,p=%s", binding, nonce, text);
@@ -305,7 +305,7 @@ static enum scram_result take_server_final(struct scram_client *c, char *p)
 		return malformed(c, error);
 	if (base64_decode(text, strlen(text), signature, SCRAM_KEY) != SCRAM_KEY)
 		return malformed(c, "malformed SCRAM message: the server's signature is not base64 of 32 bytes");
-	scram_hmac(c->keys.server_key, c->auth_message, expected);
+	scram_hmac(c->keys.server_key, c->auth_message, strlen(c->auth_message), expected);
 	if (CRYPTO_memcmp(signature, expected, SCRAM_KEY) != 0)
 		return refuse(c, SCRAM_REFUSED, "server's SCRAM signature is wrong: it does not know the password");
 	c->state = DONE;

@@ -52,8 +52,6 @@ char *scram_new_nonce(const char *fixed);
 
 /* SHA-256. */
 void scram_hash(const void *in, size_t n, uint8_t out[SCRAM_KEY]);
-/* HMAC-SHA-256; the key has SCRAM_KEY bytes. */
-void scram_hmac(const uint8_t *key, const char *text, uint8_t out[SCRAM_KEY]);
 void scram_xor(const uint8_t *a, const uint8_t *b, uint8_t *out);
 /* What "c=" must hold for this header and, if it is bound, this data. */
 void scram_binding_text(const char *gs2_header, const struct scram_binding *b, char out[SCRAM_BINDING_TEXT]);

@@ -210,13 +210,13 @@ static enum scram_result check_proof(struct scram_server *s, const char *auth_me
 	uint8_t signature[SCRAM_KEY], stored[SCRAM_KEY];
 	char text[BASE64_LEN(SCRAM_KEY) + 1];
 
-	scram_hmac(s->v.stored_key, auth_message, signature);
+	scram_hmac(s->v.stored_key, auth_message, strlen(auth_message), signature);
 	scram_xor(proof, signature, s->client_key);
 	scram_hash(s->client_key, SCRAM_KEY, stored);
 	/* A mock user runs through all of it. */
 	if ((CRYPTO_memcmp(stored, s->v.stored_key, SCRAM_KEY) != 0) | s->v.mock)
 		return refuse(s, SCRAM_REFUSED, "password is wrong");
-	scram_hmac(s->v.server_key, auth_message, signature);
+	scram_hmac(s->v.server_key, auth_message, strlen(auth_message), signature);
 	base64_encode(signature, SCRAM_KEY, text);
 	s->server_final = xasprintf(MEM_LOGIN, "v=%s", text);
 	s->state = DONE;

@@ -8,6 +8,7 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
+#include "auth/scram.h"
 #include "base/mem.h"
 #include "conn/dial.h"
 #include "conn/link.h"
@@ -74,11 +75,27 @@ void cancel_key_drop(struct pooler *p, struct cancel_key *k)
 	mem_wipe(k->key, sizeof(k->key));
 }
 
+void cancel_key_lengthen(const struct pooler *p, const struct cancel_key *k, uint8_t out[CANCEL_KEY_LONG])
+{
+	uint8_t more[32];
+
+	scram_hmac(p->key_secret, k->key, sizeof(k->key), more);
+	memcpy(out, k->key, sizeof(k->key));
+	memcpy(out + CANCEL_KEY, more, CANCEL_KEY_LONG - CANCEL_KEY);
+}
+
 struct cancel_key *cancel_key_find(struct pooler *p, const void *key, size_t n)
 {
-	struct hnode *node = n == CANCEL_KEY ? htab_find(&p->keys, cancel_hash(key), cancel_key_equal, key) : NULL;
+	struct hnode *node = n == CANCEL_KEY || n == CANCEL_KEY_LONG
+				     ? htab_find(&p->keys, cancel_hash(key), cancel_key_equal, key)
+				     : NULL;
+	struct cancel_key *k = node ? container_of(node, struct cancel_key, node) : NULL;
+	uint8_t whole[CANCEL_KEY_LONG];
 
-	return node ? container_of(node, struct cancel_key, node) : NULL;
+	if (!k || n == CANCEL_KEY)
+		return k;
+	cancel_key_lengthen(p, k, whole);
+	return CRYPTO_memcmp(whole, key, n) ? NULL : k;
 }
 
 /* ---- requests of ours ----------------------------------------------------------- */

@@ -288,7 +288,7 @@ static const char *client_close_code(const struct client *cl)
 {
 	const struct pool *p = cl->ask.pool;
 
-	if (cl->c.why == CLOSE_SERVER_LOGIN_FAILED && p && p->failure.code[0])
+	if (cl->refused && p && p->failure.code[0])
 		return p->failure.code;
 	return close_rows[cl->c.why].code;
 }
@@ -398,7 +398,7 @@ static void client_resumed(struct conn *c)
 	struct client *cl = conn_client(c);
 	char text[400];
 
-	if (c->state == CS_GREETING && !cl->ask.queued && !cl->refused)
+	if (c->state == CS_GREETING && cl->ask.kind == ASK_GREETING && !cl->ask.queued && !cl->refused)
 		client_login_welcome(cl);
 	if (!cl->refused)
 		return;
@@ -446,13 +446,16 @@ void client_configure(struct client *cl)
 
 	cl->limits.idle_ms = limit_ms(param_effective(PARAM_client_idle_timeout, user, db, set));
 	cl->limits.xact_idle_ms = limit_ms(param_effective(PARAM_idle_transaction_timeout, user, db, set));
-	cl->limits.xact_ms = limit_ms(param_effective(PARAM_transaction_timeout, user, db, set));
-	cl->limits.query_ms = limit_ms(param_effective(PARAM_query_timeout, user, db, set));
+	/* A stream of replication is one query without an end. */
+	if (!cl->c.replication) {
+		cl->limits.xact_ms = limit_ms(param_effective(PARAM_transaction_timeout, user, db, set));
+		cl->limits.query_ms = limit_ms(param_effective(PARAM_query_timeout, user, db, set));
+	}
 	cl->limits.wait_ms = limit_ms(param_effective(PARAM_query_wait_timeout, user, db, set));
 	cl->session_state = STATE_IGNORE;
-	if (cl->ask.pool && cl->ask.pool->mode != POOL_SESSION)
+	if (cl->ask.pool && ask_mode(&cl->ask) != POOL_SESSION)
 		cl->session_state = (uint8_t)param_effective(PARAM_session_state, user, db, set) & 3;
-	cl->defers = cl->ask.pool && cl->ask.pool->mode == POOL_TRANSACTION &&
+	cl->defers = cl->ask.pool && ask_mode(&cl->ask) == POOL_TRANSACTION &&
 		     param_effective(PARAM_defer_begin, user, db, set);
 	cl->tracks_sql = cl->ask.pool && cl->ask.pool->mode != POOL_SESSION &&
 			 client_settings(cl)->max_prepared_statements > 0 &&
@@ -473,6 +476,12 @@ void client_granted(struct client *cl, struct conn *server)
 void client_greeted(struct client *cl)
 {
 	relay_resume(&cl->c);
+}
+
+struct conn *client_opening(struct client *cl)
+{
+	cl->ask.pool->linked++;
+	return &cl->c;
 }
 
 void client_ask_failed(struct client *cl)
@@ -497,15 +506,19 @@ static void client_done(struct conn *c)
 /* Its parameters are set again on the server that it has had all along, with all that it left there. */
 static bool client_has_session(const struct client *cl)
 {
-	return (cl->ask.pool->mode == POOL_SESSION || cl->pinned) && cl->unsettled;
+	return (ask_mode(&cl->ask) == POOL_SESSION || cl->pinned) && cl->unsettled;
 }
 
 static void client_lost(struct conn *c, enum close_why why, const char *detail, bool said)
 {
 	struct client *cl = conn_client(c);
+	char text[400];
 
 	cl->ask.pool->linked--;
-	if (c->state == CS_PREPARING && !said && !cl->second_try && !client_has_session(cl)) {
+	if (c->state == CS_GREETING && !said) {
+		snprintf(text, sizeof(text), "server login failed: %s", detail);
+		conn_close(c, CLOSE_SERVER_LOGIN_FAILED, text);
+	} else if (c->state == CS_PREPARING && !said && !cl->second_try && !client_has_session(cl)) {
 		/* Nothing of its request was sent: it asks for another one, once, since its own parameters may be the cause. */
 		cl->second_try = true;
 		client_answered(cl);
@@ -617,7 +630,7 @@ static void client_count(struct client *cl, const struct link_ready *r)
 static enum verdict client_ready(struct conn *c, const struct link_ready *r)
 {
 	struct client *cl = conn_client(c);
-	enum pool_mode mode = cl->ask.pool->mode;
+	enum pool_mode mode = ask_mode(&cl->ask);
 
 	cl->status = r->status;
 	cl->idle_us = clock_us();
@@ -662,6 +675,8 @@ static const struct link_client_ops client_link_ops = {
 	.dropped = client_sql_dropped,
 	.ready = client_ready,
 	.done = client_done,
+	.startup = client_login_startup,
+	.opened = client_login_opened,
 	.lost = client_lost,
 };
 

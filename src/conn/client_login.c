@@ -30,6 +30,7 @@ enum method { METHOD_NONE, METHOD_PLAIN, METHOD_MD5, METHOD_SCRAM };
 struct login {
 	struct startup st;				    /* its params are packet */
 	const char *user, *database, *replication, *option; /* the last value of each in it, or NULL */
+	size_t options;					    /* how many of its names are options of the protocol */
 	size_t params_at;				    /* where in it the session's parameters begin */
 	enum method method;
 	uint8_t salt[4];
@@ -271,6 +272,15 @@ static bool login_take_params(struct client *cl)
 	return true;
 }
 
+/* What servers do not report is not told either. */
+static void login_tell(struct vars *told, struct vars *reported, struct buf *out)
+{
+	msgw_auth_ok(out);
+	for (size_t i = 0; i < vars_count(told); i++)
+		if (vars_get(reported, vars_name(told, i)))
+			msgw_parameter_status(out, vars_name(told, i), vars_value(told, i));
+}
+
 /* The first words of the welcome: that it is let in, and its parameters. */
 static void login_admit(struct client *cl, struct buf *out)
 {
@@ -281,10 +291,7 @@ static void login_admit(struct client *cl, struct buf *out)
 		buf_append(out, u->words, u->words_len);
 		return;
 	}
-	msgw_auth_ok(out);
-	for (size_t i = 0; i < vars_count(cl->told); i++)
-		if (vars_get(cl->db->greeting, vars_name(cl->told, i))) /* what is not reported is not told either */
-			msgw_parameter_status(out, vars_name(cl->told, i), vars_value(cl->told, i));
+	login_tell(cl->told, cl->db->greeting, out);
 	if (buf_failed(out))
 		return;
 	vars_unref(&u->told);
@@ -307,6 +314,27 @@ static void login_add_host(struct client *cl)
 	vars_put(&cl->startup, "application_name", text);
 }
 
+void client_tell_key(const struct client *cl, struct buf *out)
+{
+	uint8_t key[CANCEL_KEY_LONG];
+
+	if (cl->long_key)
+		cancel_key_lengthen(cl->c.pooler, &cl->key, key);
+	msgw_backend_key(out, cl->long_key ? key : cl->key.key, cl->long_key ? sizeof(key) : sizeof(cl->key.key));
+}
+
+/* The last words of the welcome. */
+static void login_let_in(struct client *cl, struct buf *out, enum client_state to)
+{
+	cancel_key_give(cl->c.pooler, &cl->key);
+	client_tell_key(cl, out);
+	msgw_ready(out, 'I');
+	cl->idle_us = clock_us();
+	cl->db->stats.now.logins++;
+	client_login_free(cl);
+	client_goto(cl, to);
+}
+
 /* Its parameters are looked at only now: which of them can be had is known from a server's login. */
 void client_login_welcome(struct client *cl)
 {
@@ -318,14 +346,45 @@ void client_login_welcome(struct client *cl)
 	cl->own = vars_ref(cl->startup);
 	cl->told = vars_overlay(cl->db->greeting, cl->own);
 	login_admit(cl, out);
-	cancel_key_give(cl->c.pooler, &cl->key);
-	msgw_backend_key(out, cl->key.key, sizeof(cl->key.key));
-	msgw_ready(out, 'I');
-	cl->idle_us = clock_us();
-	cl->db->stats.now.logins++;
-	client_login_free(cl);
-	client_goto(cl, CS_IDLE);
+	login_let_in(cl, out, CS_IDLE);
 }
+
+/* ---- a server of its own -------------------------------------------------------------- */
+
+void client_login_startup(const struct conn *c, struct buf *out)
+{
+	const struct client *cl = (const struct client *)(const void *)c;
+	const struct settings *set = client_settings(cl);
+	const char *name, *value;
+	size_t at = 0;
+
+	msgw_cstr(out, "replication");
+	msgw_cstr(out, cl->login->replication);
+	while (startup_next(&cl->login->st, &at, &name, &value)) {
+		if (login_own(cl->login, name) || config_list_has_parameter(set->ignore_startup_parameters, name))
+			continue;
+		msgw_cstr(out, name);
+		msgw_cstr(out, value);
+	}
+}
+
+/* It is told what its own server said. No host is added to application_name: synchronous standbys are known by it. */
+void client_login_opened(struct conn *c, struct vars *now)
+{
+	struct client *cl = conn_client(c);
+	struct buf *out = relay_out(c);
+	const char *name = vars_get(now, "application_name");
+
+	if (name)
+		vars_put(&cl->startup, "application_name", name);
+	cl->own = vars_ref(cl->startup);
+	cl->told = vars_ref(now);
+	login_tell(now, now, out);
+	login_let_in(cl, out, CS_ACTIVE);
+	relay_resume(c);
+}
+
+/* ---- who may come in, and where to ------------------------------------------------------ */
 
 static void login_log(struct client *cl)
 {
@@ -404,13 +463,14 @@ static void login_enter(struct client *cl)
 	pool_user = cl->db->conf->user ? registry_user(&p->registry, cl->db->conf->user) : cl->user;
 	pool_enter(pool_get(&p->registry, cl->db, pool_user), &cl->ask);
 	cl->c.stats = &cl->db->stats.now;
-	client_configure(cl);
-	if (cl->db->greeting) {
+	if (cl->db->greeting && !cl->c.replication) {
+		client_configure(cl);
 		client_login_welcome(cl);
 		return;
 	}
-	if (pool_ask(&cl->ask, ASK_GREETING))
-		assert(!"a greeting takes no slot");
+	if (pool_ask(&cl->ask, cl->c.replication ? ASK_OWN : ASK_GREETING))
+		assert(!"neither takes a slot at once");
+	client_configure(cl);
 	client_goto(cl, CS_GREETING);
 }
 
@@ -421,8 +481,7 @@ static void login_enter_console(struct client *cl, bool anybody)
 	const char *name;
 
 	cl->is_admin = cl->is_admin || config_list_has(set->admin_users, cl->login->user);
-	cl->is_stats = cl->is_admin || config_list_has(set->stats_users, cl->login->user) || anybody;
-	if (!cl->is_stats || !p->console) {
+	if (!p->console || !(cl->is_admin || anybody || config_list_has(set->stats_users, cl->login->user))) {
 		conn_close(&cl->c, CLOSE_NOT_ALLOWED, NULL);
 		return;
 	}
@@ -638,19 +697,46 @@ enum verdict client_login_message(struct client *cl, const struct msg *m)
 /* A newer minor version, or options of the protocol that we do not know: the client is told what we speak (55.2.1). */
 static void login_negotiate(struct client *cl)
 {
-	const char *unknown[32], *name, *value;
+	struct login *l = cl->login;
+	uint16_t minor = l->st.minor < WIRE_MINOR ? l->st.minor : WIRE_MINOR;
+	const char **unknown, *name, *value;
 	size_t n = 0, at = 0;
 
-	while (cl->login->option && startup_next(&cl->login->st, &at, &name, &value))
-		if (!strncmp(name, "_pq_.", 5) && n < sizeof(unknown) / sizeof(*unknown))
+	cl->long_key = minor >= 2;
+	if (!l->options && l->st.minor <= WIRE_MINOR)
+		return;
+	unknown = xcalloc(MEM_LOGIN, l->options + 1, sizeof(*unknown));
+	while (n < l->options && startup_next(&l->st, &at, &name, &value))
+		if (login_own(l, name) == &l->option)
 			unknown[n++] = name;
-	if (n || cl->login->st.minor)
-		msgw_negotiate_version(relay_out(&cl->c), 0, unknown, n);
+	msgw_negotiate_version(relay_out(&cl->c), minor, unknown, n);
+	xfree(MEM_LOGIN, unknown);
 }
 
-static bool login_wants_replication(const char *v)
+/* As the server reads it: a boolean, which may be shortened, or "database". */
+static bool login_read_replication(struct client *cl)
 {
-	return v && strcasecmp(v, "false") && strcasecmp(v, "off") && strcasecmp(v, "no") && strcmp(v, "0");
+	static const struct {
+		const char *text;
+		size_t least;
+		enum conn_replication is;
+	} words[] = {{"true", 1, REPLICATION_PHYSICAL}, {"yes", 1, REPLICATION_PHYSICAL},
+		{"on", 2, REPLICATION_PHYSICAL}, {"1", 1, REPLICATION_PHYSICAL}, {"false", 1, REPLICATION_NONE},
+		{"no", 1, REPLICATION_NONE}, {"off", 2, REPLICATION_NONE}, {"0", 1, REPLICATION_NONE}};
+	const char *v = cl->login->replication;
+	char text[200];
+
+	cl->c.replication = v && !strcmp(v, "database") ? REPLICATION_LOGICAL : REPLICATION_NONE;
+	if (!v || cl->c.replication)
+		return true;
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if (strlen(v) >= words[i].least && !strncasecmp(v, words[i].text, strlen(v))) {
+			cl->c.replication = words[i].is;
+			return true;
+		}
+	snprintf(text, sizeof(text), "%s: \"%s\"", close_rows[CLOSE_REPLICATION].text, v);
+	conn_close(&cl->c, CLOSE_REPLICATION, text);
+	return false;
 }
 
 static bool login_is_console(const char *database)
@@ -669,8 +755,6 @@ static bool login_may_go_on(struct client *cl)
 	else if (set->client_tls_sslmode >= TLS_REQUIRE && cl->c.remote.family != AF_UNIX &&
 		 !stream_is_tls(&cl->c.stream))
 		conn_close(&cl->c, CLOSE_TLS_REQUIRED, NULL);
-	else if (login_wants_replication(cl->login->replication))
-		conn_close(&cl->c, CLOSE_REPLICATION, NULL);
 	else if (p->shutdown != RUNNING && !cl->login->console)
 		conn_close(&cl->c, CLOSE_SHUTTING_DOWN_LOGIN, NULL);
 	else if (cl->login->console &&
@@ -692,6 +776,7 @@ static void login_read_packet(struct login *l)
 	l->params_at = l->st.params_len;
 	for (; startup_next(&l->st, &at, &name, &value); here = at) {
 		own = login_own(l, name);
+		l->options += own == &l->option;
 		if (own)
 			*own = value;
 		else if (here < l->params_at)
@@ -708,9 +793,11 @@ static void login_on_hello(struct client *cl, const struct startup *st)
 	l->st = *st;
 	l->st.params = l->packet;
 	login_read_packet(l);
+	if (!login_read_replication(cl))
+		return;
 	if (!l->database || !l->database[0])
 		l->database = l->user;
-	l->console = l->database && login_is_console(l->database);
+	l->console = l->database && !cl->c.replication && login_is_console(l->database);
 	if (!login_may_go_on(cl))
 		return;
 	login_negotiate(cl);
@@ -720,14 +807,16 @@ static void login_on_hello(struct client *cl, const struct startup *st)
 static void login_on_cancel(struct client *cl, const struct startup *st)
 {
 	struct cancel_key *key = cancel_key_find(cl->c.pooler, st->key, st->key_len);
+	struct client *of = NULL;
 
 	client_login_free(cl);
 	client_goto(cl, CS_CANCEL);
-	if (!key) {
+	if (key)
+		of = container_of(key, struct client, key);
+	if (of && of->long_key == (st->key_len == CANCEL_KEY_LONG))
+		client_cancel(of, cl);
+	else
 		conn_close(&cl->c, CLOSE_CANCEL_UNKNOWN, NULL);
-		return;
-	}
-	client_cancel(container_of(key, struct client, key), cl);
 }
 
 size_t client_login_raw(struct conn *c, const char *p, size_t n, size_t *need)

@@ -21,7 +21,7 @@ enum { UNNAMED_KEPT = 1024 * 1024 };
 
 bool client_changes_servers(const struct client *cl)
 {
-	return cl->ask.pool->mode != POOL_SESSION;
+	return ask_mode(&cl->ask) != POOL_SESSION;
 }
 
 static enum verdict client_out_of_memory(struct client *cl)

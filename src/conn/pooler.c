@@ -27,10 +27,10 @@ static struct client *ask_client(struct ask *a)
 	return container_of(a, struct client, ask);
 }
 
-static void pooler_launch(struct pool *p, bool reserve, void *ctx)
+static void pooler_launch(struct pool *p, bool reserve, struct ask *own, void *ctx)
 {
 	(void)ctx;
-	server_launch(p, reserve);
+	server_launch(p, reserve, own ? client_opening(ask_client(own)) : NULL);
 }
 
 static void pooler_grant(struct ask *a, struct slot *s, void *ctx)
@@ -108,6 +108,7 @@ void pooler_init(struct pooler *p, struct config *c, bool with_events)
 	TAILQ_INIT(&p->closed);
 	TAILQ_INIT(&p->listeners);
 	secret_random(p->mock_key, sizeof(p->mock_key));
+	secret_random(p->key_secret, sizeof(p->key_secret));
 	secret_random(&nonce, sizeof(nonce));
 	snprintf(p->refused_name, sizeof(p->refused_name), "psbouncer %016" PRIx64, nonce);
 	p->resolver = resolver_new(&p->loop, RESOLVE_TTL_US);

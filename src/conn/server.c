@@ -192,7 +192,8 @@ static void server_closing(struct conn *c, const char *text)
 	if (s->login && !s->login->told && c->why == CLOSE_SERVER_PROTOCOL) {
 		/* Its messages could not even be read: no less a failed login, of which the pool must know. */
 		endpoint_failed(s->endpoint);
-		pool_login_failed(s->slot.pool, "", text);
+		if (!s->slot.own)
+			pool_login_failed(s->slot.pool, "", text);
 	}
 	server_login_free(s);
 	if (s->ownq)
@@ -236,7 +237,7 @@ static void server_names(const struct conn *c, const char **db, const char **use
 
 static const struct conn_ops server_ops;
 
-struct server *server_make(struct pool *p, bool reserve)
+struct server *server_make(struct pool *p, bool reserve, struct conn *own)
 {
 	struct registry *r = p->db->registry;
 	struct pooler *pooler = r->ctx;
@@ -251,12 +252,17 @@ struct server *server_make(struct pool *p, bool reserve)
 	s->c.state = SS_DIAL;
 	pool_slot_add(p, &s->slot, NULL, reserve);
 	s->slot.owner = &s->c;
+	if (own) {
+		pool_slot_own(&s->slot);
+		s->c.replication = own->replication;
+		conn_link(own, &s->c);
+	}
 	return s;
 }
 
-struct server *server_launch(struct pool *p, bool reserve)
+struct server *server_launch(struct pool *p, bool reserve, struct conn *own)
 {
-	struct server *s = server_make(p, reserve);
+	struct server *s = server_make(p, reserve, own);
 
 	server_login_begin(s);
 	return s;
@@ -317,6 +323,10 @@ void server_release(struct server *s)
 	assert(!s->c.peer && !s->ownq);
 	server_stmt_parted(s);
 	server_record_end(s);
+	if (s->slot.own) {
+		conn_close(&s->c, CLOSE_SERVER_OWN, NULL);
+		return;
+	}
 	if (s->cancels) { /* a cancel that is still on its way must not hit the next user */
 		s->drain_due_us = 0;
 		if (s->c.state != SS_DRAIN)
@@ -431,7 +441,7 @@ static void server_cancel(struct conn *c, struct conn *by)
 static void server_left(struct conn *c, bool cancel)
 {
 	struct server *s = conn_server(c);
-	bool session = s->slot.pool->mode == POOL_SESSION;
+	bool session = slot_mode(&s->slot) == POOL_SESSION;
 	const struct settings *set = server_settings(s);
 
 	assert(!s->c.peer);
@@ -442,6 +452,11 @@ static void server_left(struct conn *c, bool cancel)
 		server_session_left(s);
 	if (s->c.state == SS_PREPARE) {
 		server_goto(s, SS_CLEAN); /* the query of our own ends first */
+		return;
+	}
+	if (s->slot.own &&
+		(s->login || s->ring.copying)) { /* nothing that anybody waits for, or a stream without an end */
+		server_release(s);
 		return;
 	}
 	if (c->torn) {

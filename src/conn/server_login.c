@@ -13,6 +13,7 @@
 #include "auth/secret.h"
 #include "base/mem.h"
 #include "conf/authfile.h"
+#include "conn/link.h"
 #include "conn/ownq.h"
 #include "conn/relay.h"
 #include "conn/server_priv.h"
@@ -76,34 +77,39 @@ bool server_negotiates_directly(const struct server *s)
 	       SSLNEG_DIRECT;
 }
 
+static void server_startup_pair(struct buf *out, const char *name, const char *value)
+{
+	if (!value)
+		return;
+	msgw_cstr(out, name);
+	msgw_cstr(out, value);
+}
+
+/*
+ * PostgreSQL 11 and later takes a request for 3.2 and says what it speaks itself if that is less, which costs no round trip;
+ * what is older, or is no PostgreSQL, may reject it, and is asked for 3.0 from then on. Options of the protocol (_pq_.) are
+ * never asked for.
+ */
 static void server_send_startup(struct server *s)
 {
 	const struct pool *p = s->slot.pool;
 	const struct config_database *conf = p->db->conf;
-	const char *pairs[12];
-	size_t n = 0;
+	struct buf *out = relay_out(&s->c);
+	uint32_t mark;
 
-	pairs[n++] = "user";
-	pairs[n++] = p->user->name;
-	pairs[n++] = "database";
-	pairs[n++] = conf && conf->dbname ? conf->dbname : p->db->name;
-	if (conf && conf->client_encoding) {
-		pairs[n++] = "client_encoding";
-		pairs[n++] = conf->client_encoding;
+	s->login->minor = s->endpoint->old ? 0 : WIRE_MINOR;
+	mark = msgw_startup_begin(out, s->login->minor);
+	server_startup_pair(out, "user", p->user->name);
+	server_startup_pair(out, "database", conf && conf->dbname ? conf->dbname : p->db->name);
+	if (conf) {
+		server_startup_pair(out, "client_encoding", conf->client_encoding);
+		server_startup_pair(out, "DateStyle", conf->datestyle);
+		server_startup_pair(out, "TimeZone", conf->timezone);
+		server_startup_pair(out, "application_name", conf->application_name);
 	}
-	if (conf && conf->datestyle) {
-		pairs[n++] = "DateStyle";
-		pairs[n++] = conf->datestyle;
-	}
-	if (conf && conf->timezone) {
-		pairs[n++] = "TimeZone";
-		pairs[n++] = conf->timezone;
-	}
-	if (conf && conf->application_name) {
-		pairs[n++] = "application_name";
-		pairs[n++] = conf->application_name;
-	}
-	msgw_startup(relay_out(&s->c), 0, pairs, n / 2);
+	if (s->slot.own) /* the last value of a name counts */
+		s->c.peer->ops->asks->startup(s->c.peer, out);
+	msgw_startup_end(out, mark);
 }
 
 /* The stream is open: from here on it is our protocol. */
@@ -130,14 +136,14 @@ static void server_dial(struct server *s, struct endpoint *e)
 		server_dialled);
 }
 
-/* again: this host once more (with TLS); NULL: the next one of the list. */
-static void server_login_start(struct server *s, uint64_t tried, struct endpoint *again)
+/* again: this host once more, secure: with TLS; NULL: the next one of the list. */
+static void server_login_start(struct server *s, uint64_t tried, struct endpoint *again, bool secure)
 {
 	struct database *db = s->slot.pool->db;
 
 	s->login = xcalloc(MEM_LOGIN, 1, sizeof(*s->login));
 	s->login->tried = tried;
-	s->login->secure = again != NULL;
+	s->login->secure = secure;
 	if (!again)
 		again = endpoint_choose(db->hosts, db->n_hosts, &db->turn, &s->login->tried,
 			s->slot.pool->login_retry_us);
@@ -146,7 +152,7 @@ static void server_login_start(struct server *s, uint64_t tried, struct endpoint
 
 void server_login_begin(struct server *s)
 {
-	server_login_start(s, 0, NULL);
+	server_login_start(s, 0, NULL, false);
 }
 
 void server_login_free(struct server *s)
@@ -170,34 +176,72 @@ static bool server_has_more_hosts(const struct server *s)
 	return db->conf && (s->login->tried & all) != all;
 }
 
+/* Another server takes the place of this one: at the same host again, or the next of the list. Its client goes with it. */
+static void server_login_again(struct server *s, struct endpoint *again, bool secure)
+{
+	struct conn *own = s->slot.own ? s->c.peer : NULL;
+
+	if (own)
+		conn_unlink(&s->c);
+	server_login_start(server_make(s->slot.pool, s->slot.reserve, own), s->login->tried, again, secure);
+}
+
+/* Not in the clear? Then with TLS (libpq's sslmode=allow). */
+static bool server_should_secure(const struct server *s, const char *code)
+{
+	return !s->login->secure && s->c.state == SS_LOGIN && !strcmp(code, "28000") && !stream_is_tls(&s->c.stream) &&
+	       server_settings(s)->server_tls_sslmode == TLS_ALLOW && s->c.pooler->server_tls &&
+	       !endpoint_is_local(s->endpoint);
+}
+
+/* Its first word is that it does not understand? Then in the oldest version of the protocol. */
+static bool server_is_old(const struct server *s, const char *code)
+{
+	return s->login->minor && s->login->error && !s->login->heard &&
+	       (!strcmp(code, "0A000") || !strcmp(code, "08P01"));
+}
+
+/* The client whose own server does not come to be hears the server's own words. */
+static void server_pass_error(struct server *s)
+{
+	const struct msg *m = s->login->error;
+	struct buf *out = relay_out(s->c.peer);
+
+	msgw_head(out, MSG_ERROR_RESPONSE, m->len);
+	buf_append(out, m->payload, m->len);
+}
+
 void server_login_failed(struct server *s, const char *code, const char *text, bool other_host)
 {
 	struct pool *p = s->slot.pool;
 	struct server_login *l = s->login;
+	enum close_why why = s->c.state == SS_DIAL ? CLOSE_SERVER_CONNECT : CLOSE_SERVER_LOGIN;
+	bool secure = l && server_should_secure(s, code), old = l && server_is_old(s, code);
 	char kept[300];
-	/* Not in the clear? Then with TLS (libpq's sslmode=allow). */
-	bool secure = l && !l->secure && s->c.state == SS_LOGIN && !strcmp(code, "28000") &&
-		      !stream_is_tls(&s->c.stream) && server_settings(s)->server_tls_sslmode == TLS_ALLOW &&
-		      s->c.pooler->server_tls && !endpoint_is_local(s->endpoint);
 
 	if (conn_is_closed(&s->c))
 		return;
 	snprintf(kept, sizeof(kept), "%s", text);
-	if (!secure) {
+	if (!secure && !old) {
 		endpoint_failed(s->endpoint);
 		log_repeated(&s->endpoint->said, LL_WARNING, "server login failed: %s/%s at %s:%u: %s%s%s", p->db->name,
 			p->user->name, s->endpoint->host[0] ? s->endpoint->host : "unix_socket_dir", s->endpoint->port,
 			kept, code[0] ? ", SQLSTATE " : "", code);
 	}
-	if (l && secure)
-		server_launch_next(p, s->slot.reserve, l->tried, s->endpoint);
-	else if (l && other_host && server_has_more_hosts(s))
-		server_launch_next(p, s->slot.reserve, l->tried, NULL);
-	else
+	s->endpoint->old = s->endpoint->old || old;
+	if (secure || old) {
+		server_login_again(s, s->endpoint, secure || l->secure);
+	} else if (l && other_host && server_has_more_hosts(s)) {
+		server_login_again(s, NULL, false);
+	} else if (!s->slot.own) {
 		pool_login_failed(p, code, kept);
+	} else if (l && l->error && l->error->have == l->error->len) {
+		server_pass_error(s);
+		why = CLOSE_SERVER_SAID;
+	}
 	if (l)
 		l->told = true;
-	conn_close(&s->c, s->c.state == SS_DIAL ? CLOSE_SERVER_CONNECT : CLOSE_SERVER_LOGIN, kept);
+	conn_close(&s->c, why, kept);
 }
 
 /* ---- authentication ------------------------------------------------------- */
@@ -310,12 +354,17 @@ static void server_logged_in(struct server *s)
 	s->at_login = vars_ref(s->vars);
 	vars_unref(&s->given);
 	s->given = vars_ref(s->vars);
+	if (server_settings(s)->log_connections)
+		conn_log(&s->c, LL_LOG, "new connection to server (from %s)", addr_text(&local, text));
+	if (s->slot.own) {
+		server_goto(s, SS_ACTIVE);
+		s->c.peer->ops->asks->opened(s->c.peer, s->vars);
+		return;
+	}
 	vars_unref(&p->db->greeting);
 	p->db->greeting = vars_ref(s->vars);
 	snprintf(p->db->server_version, sizeof(p->db->server_version), "%s",
 		vars_get(s->vars, "server_version") ? vars_get(s->vars, "server_version") : "");
-	if (server_settings(s)->log_connections)
-		conn_log(&s->c, LL_LOG, "new connection to server (from %s)", addr_text(&local, text));
 	server_goto(s, SS_IDLE);
 	pool_slot_login_done(&s->slot);
 }
@@ -340,7 +389,7 @@ static void server_ready(struct server *s, char status)
 	s->status = status;
 	if (status != 'I') {
 		server_login_failed(s, "", "the server is not idle after the login", true);
-	} else if (conf && conf->connect_query) {
+	} else if (conf && conf->connect_query && !s->slot.own) { /* a walsender may know no SQL */
 		struct ownq_call q = {
 			.sql = conf->connect_query, .done = server_connect_query_done, .late = CLOSE_SERVER_LOGIN};
 
@@ -382,35 +431,51 @@ static void server_welcome(struct server *s, const struct msg *m)
 	}
 }
 
-enum verdict server_login_message(struct server *s, const struct msg *m, uint32_t *arg)
+/* It speaks less than it was asked for. Options it has not been asked for any. */
+static void server_negotiate(struct server *s, const struct msg *m)
 {
-	struct error_fields f;
+	struct msgr r = msgr_of(m);
+	uint32_t version = msgr_u32(&r), options = msgr_u32(&r);
+	uint32_t major = version >> 16, minor = version & 0xffff;
 	char text[80];
 
-	(void)arg;
+	/* The manual has it send the minor version alone, PostgreSQL sends both. */
+	if (msgr_end(&r) && !options && !s->login->admitted && (major == 3 || !major) && minor <= s->login->minor)
+		return;
+	snprintf(text, sizeof(text), "the server offers protocol %u.%u with %u unknown options", major, minor, options);
+	server_login_failed(s, "", text, true);
+}
+
+static void server_login_error(struct server *s, const struct msg *m)
+{
+	struct error_fields f;
+
+	wire_error_fields(m, &f);
+	s->login->error = m;
+	server_login_failed(s, f.code, f.message[0] ? f.message : "an error without a message",
+		server_error_is_local(f.code));
+}
+
+enum verdict server_login_message(struct server *s, const struct msg *m, uint32_t *arg)
+{
+	char text[80];
+
+	if (m->type == MSG_ERROR_RESPONSE && m->have < m->len && s->slot.own && m->len <= ERROR_WHOLE) {
+		*arg = m->len;
+		return V_MORE;
+	}
+	s->login->heard = s->login->heard || m->type != MSG_ERROR_RESPONSE;
 	switch (m->type) {
 	case MSG_AUTHENTICATION: server_auth(s, m); break;
 	case MSG_PARAMETER_STATUS:
 	case MSG_BACKEND_KEY_DATA:
 	case MSG_READY_FOR_QUERY: server_welcome(s, m); break;
-	case MSG_NEGOTIATE_PROTOCOL_VERSION:
+	case MSG_NEGOTIATE_PROTOCOL_VERSION: server_negotiate(s, m); break;
 	case MSG_NOTICE_RESPONSE: break;
-	case MSG_ERROR_RESPONSE:
-		wire_error_fields(m, &f);
-		server_login_failed(s, f.code, f.message[0] ? f.message : "an error without a message",
-			server_error_is_local(f.code));
-		break;
+	case MSG_ERROR_RESPONSE: server_login_error(s, m); break;
 	default:
 		snprintf(text, sizeof(text), "unexpected %s during the login", wire_name(WIRE_SERVER, m->type));
 		server_login_failed(s, "", text, true);
 	}
 	return conn_is_closed(&s->c) ? V_CLOSED : V_DROP;
-}
-
-struct server *server_launch_next(struct pool *p, bool reserve, uint64_t tried, struct endpoint *again)
-{
-	struct server *s = server_make(p, reserve);
-
-	server_login_start(s, tried, again);
-	return s;
 }

@@ -13,12 +13,17 @@ struct msg;
 struct scram_client;
 struct settings;
 
+enum { ERROR_WHOLE = 65536 }; /* an error that is to be changed or kept is held if it is no longer than this */
+
 /* While a server connects and logs in. */
 struct server_login {
 	struct dial dial;
-	uint64_t tried; /* hosts of the list that this attempt has tried, a bit each */
-	bool secure;	/* sslmode allow: the second try at the same host, with TLS */
-	char *secret;	/* of the user, or NULL */
+	uint64_t tried;		 /* hosts of the list that this attempt has tried, a bit each */
+	bool secure;		 /* sslmode allow: the second try at the same host, with TLS */
+	uint16_t minor;		 /* the version of the protocol that was asked for */
+	bool heard;		 /* it has said something */
+	const struct msg *error; /* what it fails with, while that is looked at */
+	char *secret;		 /* of the user, or NULL */
 	struct scram_client *scram;
 	bool admitted; /* AuthenticationOk has come */
 	bool told;     /* the pool knows that it failed */
@@ -28,7 +33,8 @@ const struct settings *server_settings(const struct server *s);
 void server_note_vars(struct server *s);
 
 /* server.c */
-struct server *server_make(struct pool *p, bool reserve); /* without a login under way */
+/* Without a login under way. own: the client that it is for alone and is linked to, or NULL. */
+struct server *server_make(struct pool *p, bool reserve, struct conn *own);
 
 /* Ends what a client that has gone has left open: a COPY FROM STDIN, a batch without its Sync. */
 void server_end_batch(struct server *s);
@@ -103,8 +109,6 @@ enum verdict server_login_message(struct server *s, const struct msg *m, uint32_
  * is closed either way.
  */
 void server_login_failed(struct server *s, const char *code, const char *text, bool other_host);
-/* A server for the pool that goes on where another one's attempt ended. */
-struct server *server_launch_next(struct pool *p, bool reserve, uint64_t tried, struct endpoint *again);
 
 /* server_reply.c */
 enum verdict server_message(struct conn *c, const struct msg *m, uint32_t *arg);

@@ -17,8 +17,6 @@
 #include "proto/msgw.h"
 #include "proto/wire.h"
 
-enum { ERROR_WHOLE = 65536 }; /* an error that is to be changed is held if it is no longer than this */
-
 static enum verdict server_nonsense(struct server *s, const char *text)
 {
 	conn_close(&s->c, CLOSE_SERVER_PROTOCOL, text);
@@ -134,12 +132,17 @@ static enum verdict server_on_complete(struct server *s, const struct msg *m)
 	return q->kind == REQ_EXECUTE ? server_on_end(s, REQ_EXECUTE) : server_pass(s, q);
 }
 
+/* Copy data is to come from the client: CopyInResponse, or CopyBothResponse where both sides send it (55.4). */
 static enum verdict server_on_copy_in(struct server *s)
 {
 	enum verdict v = server_on_part(s, false);
 
 	if (v != V_CLOSED)
 		ring_copy_in(&s->ring);
+	if (v == V_DROP && s->slot.own) { /* its client has left: the stream that begins here would have no end */
+		server_release(s);
+		return V_CLOSED;
+	}
 	/* Its client has left: nobody sends the data that it waits for, nor a Sync in place of one that the copy made void. */
 	if (v == V_DROP && s->c.state == SS_DRAIN)
 		server_end_batch(s);
@@ -198,7 +201,8 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 	/* Even a Query is skipped that came before any Sync, and nobody is left to send one. */
 	if (s->c.state == SS_DRAIN && s->ring.skipping)
 		server_end_batch(s);
-	if (q.action == ACT_REFUSE && s->c.peer && !strcmp(f.code, "26000")) {
+	/* A walsender does not look for the statement: it takes nothing of the extended protocol. */
+	if (q.action == ACT_REFUSE && s->c.peer && (!strcmp(f.code, "26000") || (s->slot.own && !fatal))) {
 		refusal_write(relay_out(s->c.peer), (enum refusal)q.why);
 		return V_DROP;
 	}
@@ -242,7 +246,7 @@ static enum verdict server_ready_for(struct server *s, struct conn *cl)
 	r = server_link_ready(s);
 	v = cl->ops->asks->ready(cl, &r);
 
-	if (s->slot.pool && s->slot.pool->mode == POOL_SESSION)
+	if (s->slot.pool && slot_mode(&s->slot) == POOL_SESSION)
 		s->reset_due = true; /* whatever the mode is when they part */
 	if (v == V_CLOSED)
 		return conn_is_closed(&s->c) ? V_CLOSED : V_DROP;
@@ -313,6 +317,10 @@ static enum verdict server_reply(struct server *s, const struct msg *m, uint32_t
 	case MSG_NO_DATA: return server_on_end(s, REQ_DESCRIBE);
 	case MSG_PARAMETER_DESCRIPTION: return server_on_parameters(s);
 	case MSG_FUNCTION_CALL_RESPONSE: return server_on_part(s, true);
+	case MSG_COPY_BOTH:
+		if (!s->slot.own)
+			return server_nonsense(s, "a stream of replication that nobody can have asked for");
+		__attribute__((fallthrough));
 	case MSG_COPY_IN: return server_on_copy_in(s);
 	case MSG_ERROR_RESPONSE: return server_on_error(s, m, arg);
 	default: return server_nonsense(s, "a message that has no place after the login");
@@ -343,7 +351,7 @@ enum verdict server_message(struct conn *c, const struct msg *m, uint32_t *arg)
 	case MSG_PARAMETER_STATUS: return server_on_var(s, m);
 	case MSG_NOTIFICATION:
 		/* It answers nothing: a session that listens is told whatever of our own is asked at the moment. */
-		if (s->slot.pool->mode == POOL_SESSION || s->pinned)
+		if (slot_mode(&s->slot) == POOL_SESSION || s->pinned)
 			return server_pass(s, NULL);
 		__attribute__((fallthrough));
 	case MSG_NOTICE_RESPONSE: return c->state == SS_ACTIVE ? server_pass(s, ring_front(&s->ring)) : V_DROP;

@@ -60,6 +60,7 @@ struct pool *pool_get(struct registry *r, struct database *d, struct user *u)
 		TAILQ_INIT(&p->slots[i]);
 	TAILQ_INIT(&p->asks);
 	TAILQ_INIT(&p->greets);
+	TAILQ_INIT(&p->owns);
 	htab_insert(&r->pool_index, &p->by_key, key_hash(d, u));
 	TAILQ_INSERT_TAIL(&r->pools, p, all);
 	TAILQ_INSERT_TAIL(&d->pools, p, of_db);
@@ -70,7 +71,12 @@ struct pool *pool_get(struct registry *r, struct database *d, struct user *u)
 
 bool pool_is_empty(const struct pool *p)
 {
-	return p->servers == 0 && p->clients == 0 && TAILQ_EMPTY(&p->asks) && TAILQ_EMPTY(&p->greets);
+	return p->servers == 0 && p->clients == 0 && !pool_has_asks(p);
+}
+
+bool pool_has_asks(const struct pool *p)
+{
+	return p->waiting > 0 || !TAILQ_EMPTY(&p->greets) || !TAILQ_EMPTY(&p->owns);
 }
 
 static void failure_forget(struct pool *p)
@@ -83,7 +89,7 @@ void pool_free(struct pool *p)
 {
 	struct registry *r = p->db->registry;
 
-	assert(pool_is_empty(p) && p->reserved == 0 && p->retiring == 0 && p->waiting == 0);
+	assert(pool_is_empty(p) && p->reserved == 0 && p->retiring == 0 && p->owned == 0);
 	if (p->dirty)
 		TAILQ_REMOVE(&r->dirty, p, marked);
 	timer_cancel(r->timers, &p->timer);
@@ -172,6 +178,13 @@ void pool_leave(struct ask *a)
 		registry_loosen(p->db, p->user);
 }
 
+static struct ask_list *ask_list_of(const struct ask *a)
+{
+	struct pool *p = a->pool;
+
+	return a->kind == ASK_SERVER ? &p->asks : a->kind == ASK_OWN ? &p->owns : &p->greets;
+}
+
 static void ask_queue(struct ask *a)
 {
 	struct pool *p = a->pool;
@@ -179,12 +192,8 @@ static void ask_queue(struct ask *a)
 	a->queued = true;
 	a->number = ++p->db->registry->asked;
 	a->since_us = clock_us();
-	if (a->kind == ASK_GREETING) {
-		TAILQ_INSERT_TAIL(&p->greets, a, link);
-	} else {
-		TAILQ_INSERT_TAIL(&p->asks, a, link);
-		p->waiting++;
-	}
+	TAILQ_INSERT_TAIL(ask_list_of(a), a, link);
+	p->waiting += a->kind == ASK_SERVER;
 	pool_mark(p);
 }
 
@@ -194,12 +203,8 @@ void ask_dequeue(struct ask *a)
 
 	assert(a->queued);
 	a->queued = false;
-	if (a->kind == ASK_GREETING) {
-		TAILQ_REMOVE(&p->greets, a, link);
-	} else {
-		TAILQ_REMOVE(&p->asks, a, link);
-		p->waiting--;
-	}
+	TAILQ_REMOVE(ask_list_of(a), a, link);
+	p->waiting -= a->kind == ASK_SERVER;
 }
 
 void pool_withdraw(struct ask *a)
@@ -229,7 +234,8 @@ struct slot *pool_ask(struct ask *a, enum ask_kind kind)
 
 	assert(p != NULL && !a->queued);
 	a->kind = kind;
-	if (kind == ASK_SERVER && p->waiting == 0 && !pool_is_paused(p) && !p->db->starved && !p->user->starved) {
+	if (kind == ASK_SERVER && p->waiting == 0 && TAILQ_EMPTY(&p->owns) && !pool_is_paused(p) && !p->db->starved &&
+		!p->user->starved) {
 		s = pool_pick(p, a->wanted);
 		if (s != NULL) {
 			slot_take(s);
@@ -242,10 +248,11 @@ struct slot *pool_ask(struct ask *a, enum ask_kind kind)
 
 int64_t pool_waits_since_us(const struct pool *p)
 {
-	const struct ask *a = TAILQ_FIRST(&p->asks), *g = TAILQ_FIRST(&p->greets);
+	const struct ask *firsts[] = {TAILQ_FIRST(&p->asks), TAILQ_FIRST(&p->greets), TAILQ_FIRST(&p->owns)}, *a = NULL;
 
-	if (a == NULL || (g != NULL && g->number < a->number))
-		a = g;
+	for (size_t i = 0; i < sizeof firsts / sizeof *firsts; i++)
+		if (firsts[i] != NULL && (a == NULL || firsts[i]->number < a->number))
+			a = firsts[i];
 	return a != NULL ? a->since_us : 0;
 }
 
@@ -305,9 +312,18 @@ void pool_slot_add(struct pool *p, struct slot *s, struct endpoint *e, bool rese
 	pool_mark(p);
 }
 
-void pool_slot_endpoint(struct slot *s, struct endpoint *e)
+void pool_slot_own(struct slot *s)
 {
 	assert(s->pool != NULL && s->state == SLOT_SETUP);
+	s->own = true;
+	s->pool->owned++;
+	s->pool->db->setup--;
+	slot_move(s, SLOT_BUSY);
+}
+
+void pool_slot_endpoint(struct slot *s, struct endpoint *e)
+{
+	assert(s->pool != NULL && (s->state == SLOT_SETUP || s->own));
 	endpoint_set(s, e);
 }
 
@@ -338,15 +354,15 @@ void pool_slot_login_done(struct slot *s)
 /* Is there more to do about a slot that becomes idle than to leave it where it is? */
 static bool idle_needs_look(const struct pool *p, const struct slot *s)
 {
-	return p->waiting > 0 || slot_is_spent(s) || p->db->starved || p->user->starved || pool_is_paused(p) ||
-	       p->shrink || (p->size > 0 && p->servers > p->size);
+	return p->waiting > 0 || !TAILQ_EMPTY(&p->owns) || slot_is_spent(s) || p->db->starved || p->user->starved ||
+	       pool_is_paused(p) || p->shrink || (p->size > 0 && p->servers > p->size);
 }
 
 void pool_slot_idle(struct slot *s)
 {
 	struct pool *p = s->pool;
 
-	assert(p != NULL && (s->state == SLOT_BUSY || s->state == SLOT_TESTED));
+	assert(p != NULL && !s->own && (s->state == SLOT_BUSY || s->state == SLOT_TESTED));
 	s->checked = s->state == SLOT_TESTED;
 	slot_move(s, SLOT_IDLE);
 	if (idle_needs_look(p, s))
@@ -387,6 +403,7 @@ void pool_slot_remove(struct slot *s)
 	p->n[s->state]--;
 	p->reserved -= s->reserve;
 	p->retiring -= s->retired;
+	p->owned -= s->own;
 	endpoint_set(s, NULL);
 	s->pool = NULL;
 	if (s->state == SLOT_SETUP && --p->db->setup == 0)

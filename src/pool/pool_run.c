@@ -50,9 +50,11 @@ static void give_up(struct pool *p, int64_t now)
 	uint64_t last = p->db->registry->asked;
 	struct ask *a;
 
-	if (!pool_is_failing(p, now) || p->servers > 0 || pool_is_paused(p))
+	if (!pool_is_failing(p, now) || p->servers > p->owned || pool_is_paused(p))
 		return;
 	while ((a = TAILQ_FIRST(&p->greets)) != NULL && a->number <= last)
+		fail(p, a);
+	while ((a = TAILQ_FIRST(&p->owns)) != NULL && a->number <= last)
 		fail(p, a);
 	while ((a = TAILQ_FIRST(&p->asks)) != NULL && a->number <= last)
 		fail(p, a);
@@ -100,10 +102,9 @@ static const struct ask *first_uncovered(const struct pool *p, int64_t now)
 	return a;
 }
 
-static bool reserve_is_due(const struct pool *p, int64_t now)
+/* a: the first that waits. */
+static bool reserve_is_due(const struct pool *p, const struct ask *a, int64_t now)
 {
-	const struct ask *a = TAILQ_FIRST(&p->asks);
-
 	return a != NULL && p->servers < pool_size_max(p) && now - a->since_us >= p->reserve_timeout_us;
 }
 
@@ -120,9 +121,26 @@ static uint64_t launch_number(const struct pool *p, int64_t now)
 
 	if (a == NULL || !may_log_in(p, now))
 		return no_number;
-	if (!pool_limit_room(p->db->registry, LIMIT_POOL, p) && !reserve_is_due(p, now))
+	if (!pool_limit_room(p->db->registry, LIMIT_POOL, p) && !reserve_is_due(p, TAILQ_FIRST(&p->asks), now))
 		return no_number;
 	return a->number;
+}
+
+/* The ask for a connection of its own whose turn it is: it is the oldest, and one may be opened. NULL: there is none. */
+static struct ask *own_in_turn(const struct pool *p, int64_t now)
+{
+	struct ask *own = TAILQ_FIRST(&p->owns);
+	const struct ask *a = TAILQ_FIRST(&p->asks);
+
+	if (own == NULL || (a != NULL && a->number < own->number) || !may_log_in(p, now))
+		return NULL;
+	return own;
+}
+
+/* Within the pool's size there is room for it, or an idle connection that makes some. */
+static bool has_room_for_own(const struct pool *p, const struct ask *own, int64_t now)
+{
+	return pool_limit_room(p->db->registry, LIMIT_POOL, p) || reserve_is_due(p, own, now) || p->n[SLOT_IDLE] > 0;
 }
 
 /* Is there something in IDLE for the first ask, as it is or after a test? */
@@ -138,15 +156,22 @@ static bool has_idle_for_ask(const struct pool *p, int64_t now)
 /* The number of the ask that the next step would serve. */
 static uint64_t step_number(const struct pool *p, int64_t now)
 {
+	const struct ask *own = own_in_turn(p, now);
+
+	if (own != NULL)
+		return has_room_for_own(p, own, now) ? own->number : no_number;
 	return has_idle_for_ask(p, now) ? TAILQ_FIRST(&p->asks)->number : launch_number(p, now);
 }
 
-static void launch(struct pool *p, int64_t now)
+/* own: the ask that it is for, or NULL. */
+static void launch(struct pool *p, struct ask *own, int64_t now)
 {
 	struct registry *r = p->db->registry;
 	unsigned before = p->servers;
 
-	r->ops->launch(p, !pool_limit_room(r, LIMIT_POOL, p), r->ctx);
+	if (own != NULL)
+		ask_dequeue(own);
+	r->ops->launch(p, !pool_limit_room(r, LIMIT_POOL, p), own, r->ctx);
 	if (p->servers <= before && !pool_is_failing(p, now))
 		p->stalled_us = now + stalled_pause_us;
 }
@@ -180,24 +205,24 @@ static struct slot *longer_idle(struct slot *a, const struct pool *p)
 	return b != NULL && (a == NULL || b->since_us < a->since_us) ? b : a;
 }
 
-static struct slot *victim_of_database(const struct pool *p)
+static struct slot *victim_of_database(const struct pool *p, bool own)
 {
 	struct slot *s = NULL;
 	const struct pool *q;
 
 	TAILQ_FOREACH (q, &p->db->pools, of_db)
-		if (q != p)
+		if (q != p || own)
 			s = longer_idle(s, q);
 	return s;
 }
 
-static struct slot *victim_of_user(const struct pool *p)
+static struct slot *victim_of_user(const struct pool *p, bool own)
 {
 	struct slot *s = NULL;
 	const struct pool *q;
 
 	TAILQ_FOREACH (q, &p->user->pools, of_user)
-		if (q != p)
+		if (q != p || own)
 			s = longer_idle(s, q);
 	return s;
 }
@@ -205,8 +230,9 @@ static struct slot *victim_of_user(const struct pool *p)
 /*
  * Is there room for one more connection of p within the limits it shares? Idle slots of other pools make room if they
  * must: those that an older ask has a right to are not idle any more, since it had its turn. Nothing is closed in vain.
+ * own: nor are those of p of any use to whoever it is for.
  */
-static bool make_room(struct pool *p)
+static bool make_room(struct pool *p, bool own)
 {
 	const struct registry *r = p->db->registry;
 
@@ -214,8 +240,8 @@ static bool make_room(struct pool *p)
 		bool db = !pool_limit_room(r, LIMIT_DB_SERVERS, p->db);
 		bool user = !pool_limit_room(r, LIMIT_USER_SERVERS, p->user);
 		/* Where an older ask starves in this round there is nothing to be had. */
-		struct slot *of_db = db && !p->db->starved ? victim_of_database(p) : NULL;
-		struct slot *of_user = user && !p->user->starved ? victim_of_user(p) : NULL;
+		struct slot *of_db = db && !p->db->starved ? victim_of_database(p, own) : NULL;
+		struct slot *of_user = user && !p->user->starved ? victim_of_user(p, own) : NULL;
 
 		if ((db && of_db == NULL) || (user && of_user == NULL)) {
 			p->db->starved = p->db->starved || (db && of_db == NULL);
@@ -226,21 +252,41 @@ static bool make_room(struct pool *p)
 			return true;
 		if (of_db != NULL)
 			slot_close(of_db, POOL_CLOSE_EVICTED);
-		if (of_user != NULL)
+		if (of_user != NULL && of_user != of_db)
 			slot_close(of_user, POOL_CLOSE_EVICTED);
 	}
+}
+
+static bool serve_own(struct pool *p, struct ask *own, int64_t now)
+{
+	struct slot *s;
+
+	if (!has_room_for_own(p, own, now) || !make_room(p, true))
+		return false;
+	if (!pool_limit_room(p->db->registry, LIMIT_POOL, p) && !reserve_is_due(p, own, now)) {
+		s = TAILQ_LAST(&p->slots[SLOT_IDLE], slot_list);
+		if (s == NULL) /* that one went for a shared limit, and the pool is still too large */
+			return false;
+		slot_close(s, POOL_CLOSE_EVICTED);
+	}
+	launch(p, own, now);
+	return true;
 }
 
 /* One grant, test or launch. False when there is none. */
 static bool step(struct pool *p, int64_t now)
 {
+	struct ask *own = own_in_turn(p, now);
+
+	if (own != NULL && serve_own(p, own, now))
+		return true;
 	if (has_idle_for_ask(p, now)) {
 		serve_idle(p, now);
 		return true;
 	}
-	if (launch_number(p, now) == no_number || !make_room(p))
+	if (launch_number(p, now) == no_number || !make_room(p, false))
 		return false;
-	launch(p, now);
+	launch(p, NULL, now);
 	return true;
 }
 
@@ -253,13 +299,13 @@ static void wake_starved(struct registry *r)
 		if (p->db->starved) {
 			p->db->starved = false;
 			TAILQ_FOREACH (q, &p->db->pools, of_db)
-				if (q->waiting > 0 || !TAILQ_EMPTY(&q->greets))
+				if (pool_has_asks(q))
 					pool_mark(q);
 		}
 		if (p->user->starved) {
 			p->user->starved = false;
 			TAILQ_FOREACH (q, &p->user->pools, of_user)
-				if (q->waiting > 0 || !TAILQ_EMPTY(&q->greets))
+				if (pool_has_asks(q))
 					pool_mark(q);
 		}
 	}
@@ -353,7 +399,7 @@ static void fill(struct pool *p, int64_t now)
 
 	while (p->servers < pool_least(p) && may_log_in(p, now) && pool_limit_room(r, LIMIT_DB_SERVERS, p->db) &&
 		pool_limit_room(r, LIMIT_USER_SERVERS, p->user))
-		launch(p, now);
+		launch(p, NULL, now);
 }
 
 static void sooner(int64_t *at, int64_t t, int64_t now)
@@ -369,18 +415,21 @@ static void sooner(int64_t *at, int64_t t, int64_t now)
 static void arm(struct pool *p, int64_t now)
 {
 	const struct slot *s = TAILQ_LAST(&p->slots[SLOT_IDLE], slot_list);
+	bool may_grow = p->servers >= p->size && p->servers < pool_size_max(p);
 	int64_t at = 0;
 
-	if (p->waiting > 0 || !TAILQ_EMPTY(&p->greets) || p->servers < pool_least(p)) {
+	if (pool_has_asks(p) || p->servers < pool_least(p)) {
 		if (p->failure.at_us != 0)
 			sooner(&at, p->failure.at_us + p->login_retry_us, now);
 		sooner(&at, p->stalled_us, now);
 	}
 	if (p->waiting > 0) {
-		if (p->servers >= p->size && p->servers < pool_size_max(p))
+		if (may_grow)
 			sooner(&at, TAILQ_FIRST(&p->asks)->since_us + p->reserve_timeout_us, now);
 		sooner(&at, tests_end_at(p, now), now);
 	}
+	if (!TAILQ_EMPTY(&p->owns) && may_grow)
+		sooner(&at, TAILQ_FIRST(&p->owns)->since_us + p->reserve_timeout_us, now);
 	if (p->servers > 0 && p->idle_timeout_us > 0) {
 		sooner(&at, now + p->idle_timeout_us, now);
 		if (s != NULL)

@@ -96,12 +96,12 @@ void pool_limit_give(struct registry *r, enum limit_kind kind, void *key)
 	/* Who waits at the limit, in whatever pool, is to be looked at. */
 	if (kind == LIMIT_DB_SERVERS && ((struct database *)key)->starved) {
 		TAILQ_FOREACH (p, &((struct database *)key)->pools, of_db)
-			if (p->waiting > 0 || !TAILQ_EMPTY(&p->greets))
+			if (pool_has_asks(p))
 				pool_mark(p);
 	}
 	if (kind == LIMIT_USER_SERVERS && ((struct user *)key)->starved) {
 		TAILQ_FOREACH (p, &((struct user *)key)->pools, of_user)
-			if (p->waiting > 0 || !TAILQ_EMPTY(&p->greets))
+			if (pool_has_asks(p))
 				pool_mark(p);
 	}
 }

@@ -382,12 +382,13 @@ void msgw_ssl_request(struct buf *b)
 	packet_end(b, packet_begin(b, CODE_SSL));
 }
 
-void msgw_startup(struct buf *b, uint16_t minor, const char *const *pairs, size_t n_pairs)
+uint32_t msgw_startup_begin(struct buf *b, uint16_t minor)
 {
-	uint32_t mark = packet_begin(b, (uint32_t)PROTOCOL_MAJOR << 16 | minor);
+	return packet_begin(b, (uint32_t)PROTOCOL_MAJOR << 16 | minor);
+}
 
-	for (size_t i = 0; i < 2 * n_pairs; i++)
-		msgw_cstr(b, pairs[i]);
+void msgw_startup_end(struct buf *b, uint32_t mark)
+{
 	msgw_u8(b, 0);
 	packet_end(b, mark);
 }

@@ -4,6 +4,7 @@
  */
 #include <openssl/evp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dialog/dialog.h"
@@ -78,17 +79,22 @@ static void build_startup(const struct phrase *f, struct bytes *out)
 	bytes_free(&b);
 }
 
+/* cancel END [BYTES]: with so many bytes of its key, zeros behind them. */
 static bool build_cancel(const struct phrase *f, struct end *e, struct bytes *out)
 {
-	struct end *of = f->n_args == 1 ? world_end_by_name(e->w, f->arg[0].s) : NULL;
+	struct end *of = f->n_args > 0 ? world_end_by_name(e->w, f->arg[0].s) : NULL;
+	size_t n = f->n_args > 1 ? (size_t)atoi(f->arg[1].s) : 0;
 
 	if (of == NULL || of->key_len == 0) {
 		world_fail(e->w, "cancel: no end %s that has a key", f->n_args > 0 ? f->arg[0].s : "");
 		return false;
 	}
-	bytes_u32(out, (uint32_t)(8 + of->key_len));
+	n = n > 0 ? n : of->key_len;
+	bytes_u32(out, (uint32_t)(8 + n));
 	bytes_u32(out, 80877102);
-	bytes_add(out, of->key, of->key_len);
+	bytes_add(out, of->key, n < of->key_len ? n : of->key_len);
+	for (size_t i = of->key_len; i < n; i++)
+		bytes_u8(out, 0);
 	return true;
 }
 
@@ -207,15 +213,18 @@ static enum match match_ours(const struct phrase *f, const char *p, size_t n, si
 	return MATCH_YES;
 }
 
-/* welcome [name=value]... : AuthenticationOk, ParameterStatus (these among them), BackendKeyData, ReadyForQuery idle. */
+/*
+ * welcome [VERSION] [name=value]... : AuthenticationOk, ParameterStatus (these among them), BackendKeyData (as long as this
+ * version has it), ReadyForQuery idle.
+ */
 static enum match match_welcome(const struct phrase *f, struct end *e, const char *p, size_t n, size_t *used)
 {
 	static const char ok[] = "R\0\0\0\10\0\0\0\0", ready[] = "Z\0\0\0\5I";
-	size_t size, at, found = 0;
+	size_t size, at, first = f->n_args > 0 && token_is(&f->arg[0], "3.2"), found = first;
 	enum match r = match_bytes(ok, 9, p, n, &at);
 
 	while (r == MATCH_YES && (r = message_at(p + at, n - at, &size)) == MATCH_YES && p[at] == 'S') {
-		for (size_t i = 0; i < f->n_args; i++) {
+		for (size_t i = first; i < f->n_args; i++) {
 			char name[256];
 			const char *value;
 
@@ -227,7 +236,7 @@ static enum match match_welcome(const struct phrase *f, struct end *e, const cha
 	}
 	if (r != MATCH_YES)
 		return r;
-	if (p[at] != 'K' || size < 13 || size - 5 > sizeof(e->key))
+	if (p[at] != 'K' || size - 5 != (first ? 36 : 8))
 		return MATCH_NO;
 	e->key_len = size - 5;
 	memcpy(e->key, p + at + 5, e->key_len);
@@ -237,10 +246,11 @@ static enum match match_welcome(const struct phrase *f, struct end *e, const cha
 	return r == MATCH_YES && found != f->n_args ? MATCH_NO : r;
 }
 
-/* startup [name=value]... : a StartupMessage that has these parameters, whatever else. */
+/* startup [VERSION] [name=value]... [!name]... : a StartupMessage (of this version) that has these parameters, whatever else. */
 static enum match match_startup(const struct phrase *f, struct end *e, const char *p, size_t n, size_t *used)
 {
-	size_t found = 0;
+	size_t found = 0, want = 0;
+	unsigned major, minor;
 
 	if (n < 8)
 		return MATCH_MORE;
@@ -253,10 +263,18 @@ static enum match match_startup(const struct phrase *f, struct end *e, const cha
 		char name[256];
 		const char *value, *at = p + 8;
 
+		if (i == 0 && sscanf(f->arg[0].s, "%u.%u", &major, &minor) == 2) {
+			if (get_u32(p + 4) != (major << 16 | minor))
+				return MATCH_NO;
+			continue;
+		}
 		split_pair(&f->arg[i], name, sizeof(name), &value);
+		want += name[0] != '!';
 		while (at < p + *used && *at != '\0') {
 			const char *v = at + strlen(at) + 1;
 
+			if (name[0] == '!' && strcmp(at, name + 1) == 0)
+				return MATCH_NO;
 			if (strcmp(at, name) == 0 && strcmp(v, value) == 0)
 				found++;
 			at = v + strlen(v) + 1;
@@ -264,7 +282,7 @@ static enum match match_startup(const struct phrase *f, struct end *e, const cha
 	}
 	bytes_free(&e->startup);
 	bytes_add(&e->startup, p + 8, *used - 8);
-	return found == f->n_args ? MATCH_YES : MATCH_NO;
+	return found == want ? MATCH_YES : MATCH_NO;
 }
 
 static enum match match_challenge(struct end *e, const char *p, size_t n, size_t *used)

@@ -496,7 +496,7 @@ static void startup_parameters_by_bytes(void **state)
 	assert_true(raw_send(fd, &size, 4) && raw_send(fd, packet, sizeof(packet)));
 	assert_int_equal(raw_read(fd, &payload, &n), 'v');
 	assert_int_equal(n, 4 + 4 + sizeof("_pq_.new"));
-	assert_memory_equal(payload, "\0\3\0\0\0\0\0\1_pq_.new", n);
+	assert_memory_equal(payload, "\0\3\0\2\0\0\0\1_pq_.new", n);
 	assert_int_equal(raw_read(fd, &payload, &n), 'R');
 }
 

@@ -22,15 +22,16 @@ static bool set_option(const char *name, const char *value, void *arg)
 /* What was read is written as the same packet. */
 static void write_again(const char *p, const struct startup *s)
 {
-	const char *pairs[2 * 64];
+	const char *name, *value;
 	struct buf b = {0};
-	size_t at = 0, n = 0;
+	uint32_t mark = msgw_startup_begin(&b, s->minor);
+	size_t at = 0;
 
-	while (n < 64 && startup_next(s, &at, &pairs[2 * n], &pairs[2 * n + 1]))
-		n++;
-	if (at < s->params_len)
-		return;
-	msgw_startup(&b, s->minor, pairs, n);
+	while (startup_next(s, &at, &name, &value)) {
+		msgw_cstr(&b, name);
+		msgw_cstr(&b, value);
+	}
+	msgw_startup_end(&b, mark);
 	FUZZ_CHECK(buf_len(&b) == s->size && memcmp(buf_head(&b), p, s->size) == 0);
 	buf_free(&b);
 }

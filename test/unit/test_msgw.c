@@ -127,12 +127,16 @@ static void own_message(struct buf *b)
 
 static void startup(struct buf *b)
 {
-	msgw_startup(b, 2, strings, 1);
+	uint32_t mark = msgw_startup_begin(b, 2);
+
+	msgw_cstr(b, strings[0]);
+	msgw_cstr(b, strings[1]);
+	msgw_startup_end(b, mark);
 }
 
 static void startup_bare(struct buf *b)
 {
-	msgw_startup(b, 0, NULL, 0);
+	msgw_startup_end(b, msgw_startup_begin(b, 0));
 }
 
 static void cancel(struct buf *b)

@@ -114,7 +114,7 @@ static void server_close(struct fake_server *s)
 	s->open = false;
 }
 
-static void op_launch(struct pool *p, bool reserve, void *ctx)
+static void op_launch(struct pool *p, bool reserve, struct ask *own, void *ctx)
 {
 	struct rig *g = ctx;
 	struct fake_server *s;
@@ -130,8 +130,15 @@ static void op_launch(struct pool *p, bool reserve, void *ctx)
 	s->open = true;
 	s->vars = vars_empty(g->r.vars);
 	note(g, "L%d%s", s->number, reserve ? "r" : "");
+	if (own != NULL) {
+		assert_true(own->kind == ASK_OWN && !own->queued);
+		container_of(own, struct fake_client, ask)->server = s;
+		note(g, "c%d:%d", client_number(g, own), s->number);
+	}
 	pool_slot_add(p, &s->slot, p->db->n_hosts > 0 ? p->db->hosts[0] : NULL, reserve);
 	s->slot.vars = s->vars;
+	if (own != NULL)
+		pool_slot_own(&s->slot);
 	if (g->launch_fails) {
 		pool_login_failed(p, "57P03", "at once");
 		server_close(s);
@@ -186,7 +193,7 @@ static void op_fail(struct ask *a, void *ctx)
 	struct rig *g = ctx;
 
 	assert_false(a->queued);
-	assert_int_equal(a->pool->servers, 0);
+	assert_int_equal(a->pool->servers, a->pool->owned);
 	assert_non_null(a->pool->failure.text);
 	container_of(a, struct fake_client, ask)->failed = true;
 	note(g, "c%d!", client_number(g, a));
@@ -203,7 +210,7 @@ static const struct pool_ops ops = {op_launch, op_grant, op_test, op_close, op_f
 
 static void check_pool(const struct rig *g, const struct pool *p, bool shrunk)
 {
-	unsigned n[SLOT_STATES] = {0}, reserved = 0, retiring = 0, waiting = 0, tests = 0;
+	unsigned n[SLOT_STATES] = {0}, reserved = 0, retiring = 0, owned = 0, waiting = 0, tests = 0;
 	int64_t now = clock_us();
 	const struct slot *s, *last = NULL;
 	const struct ask *a;
@@ -216,6 +223,8 @@ static void check_pool(const struct rig *g, const struct pool *p, bool shrunk)
 			n[i]++;
 			reserved += s->reserve;
 			retiring += s->retired;
+			owned += s->own;
+			assert_true(!s->own || i == SLOT_BUSY);
 			tests += i == SLOT_TESTED && now - s->since_us < USEC;
 		}
 		assert_int_equal(p->n[i], n[i]);
@@ -223,6 +232,7 @@ static void check_pool(const struct rig *g, const struct pool *p, bool shrunk)
 	assert_int_equal(p->servers, n[SLOT_SETUP] + n[SLOT_IDLE] + n[SLOT_TESTED] + n[SLOT_BUSY]);
 	assert_int_equal(p->reserved, reserved);
 	assert_int_equal(p->retiring, retiring);
+	assert_int_equal(p->owned, owned);
 	TAILQ_FOREACH (a, &p->asks, link) {
 		assert_true(a->queued && a->number > number && a->kind == ASK_SERVER);
 		number = a->number;
@@ -343,11 +353,20 @@ static void client_enter(struct rig *g, int i, const char *db, const char *user)
 	pool_enter(pool_get(&g->r, c->db, c->user), &c->ask);
 }
 
+/* What was its own is nobody else's. */
+static void give_back(struct fake_server *s)
+{
+	if (s->slot.own)
+		server_close(s);
+	else
+		pool_slot_idle(&s->slot);
+}
+
 static void client_leave(struct fake_client *c)
 {
 	pool_leave(&c->ask);
 	if (c->server != NULL && c->server->open)
-		pool_slot_idle(&c->server->slot);
+		give_back(c->server);
 	c->server = NULL;
 	vars_unref(&c->vars);
 	database_drop(c->db);
@@ -376,7 +395,7 @@ static void client_release(struct rig *g, int i)
 	struct fake_client *c = &g->clients[i];
 
 	assert_non_null(c->server);
-	pool_slot_idle(&c->server->slot);
+	give_back(c->server);
 	c->server = NULL;
 }
 
@@ -450,7 +469,7 @@ static void rig_free(struct rig *g)
  * next pools_run() comes at "|".
  *
  *   c1@db/user   client 1 enters the pool      ~c1  leaves
- *   c1?          asks for a server             c1??  asks for a greeting
+ *   c1?          asks for a server             c1??  asks for a greeting, c1?! for one of its own
  *   c1.          gives its server back         c1-  withdraws its ask
  *   c1"x         has application_name x        s1"x  server 1 has
  *   s1+          server 1 has logged in        s1!  it could not
@@ -487,7 +506,7 @@ static void do_client(struct rig *g, int i, const char *what)
 		*slash = '\0';
 		client_enter(g, i, name, slash + 1);
 		break;
-	case '?': client_ask(g, i, what[1] == '?' ? ASK_GREETING : ASK_SERVER); break;
+	case '?': client_ask(g, i, what[1] == '?' ? ASK_GREETING : what[1] == '!' ? ASK_OWN : ASK_SERVER); break;
 	case '.': client_release(g, i); break;
 	case '-': pool_withdraw(&g->clients[i].ask); break;
 	case '"':
@@ -660,6 +679,24 @@ static const struct script scripts[] = {
 			"c2? | L3"}},
 	{"a greeting waits for the login of another pool, then tries itself", DB, NULL,
 		{"c1@a/u c1? | L1", "c2@a/v c2?? |", "s1! | c1! L2", "s2+ | c2:-"}},
+	{"one of its own: opened although another is idle, and never given to anybody else", DB, NULL,
+		{"c1@a/u c2@a/u c1? | L1", "s1+ | c1:1", "c1. |", "c2?! | L2 c2:2", "c1? | c1=1", "~c2 |", "c1. |"}},
+	{"one of its own counts, and an idle one makes room for it", DB "default_pool_size=2\n", NULL,
+		{"c1@a/u c2@a/u c3@a/u c4@a/u c1? c2? | L1", "s1+ | c1:1 L2", "s2+ | c2:2", "c1. t1 c2. |",
+			"c3?! | X1e L3 c3:3", "c4?! | X2e L4 c4:4", "c1? |", "~c3 | L5", "s5+ | c1:5"}},
+	{"first come, first served: one of its own among asks", DB "default_pool_size=1\n", NULL,
+		{"c1@a/u c2@a/u c3@a/u c4@a/u c1? | L1", "s1+ | c1:1", "c2? c3?! c4? |", "c1. | c2:1",
+			"c2. | X1e L2 c3:2", "c2? |", "~c3 | L3", "s3+ | c4:3", "c4. | c2:3", "c2- c4?! c4- |"}},
+	{"one of its own and the reserve", DB "default_pool_size=1\nreserve_pool_size=1\nreserve_pool_timeout=5\n",
+		NULL, {"c1@a/u c2@a/u c1? | L1", "s1+ | c1:1", "c2?! |", "t4.9 |", "t0.2 | L2r c2:2", "~c2 |"}},
+	{"one of its own while logins fail: who needs none does not wait for it", DB, NULL,
+		{"c1@a/u c2@a/u c3@a/u c1? | L1", "s1+ | c1:1", "c2? | L2", "s2! |", "c3?! |", "c1. | c2:1",
+			"c2. c1? | c1:1", "t15 | L3 c3:3", "c2? | L4", "s4! |", "s1x | c2!", "c1? | c1!", "s3x |"}},
+	{"one of its own at the limit of the database: its own pool makes room too", DB "max_db_connections=1\n", NULL,
+		{"c1@a/u c2@a/u c1? | L1", "s1+ | c1:1", "c1. |", "c2?! | X1e L2 c2:2", "c1? |", "~c2 | L3",
+			"s3+ | c1:3"}},
+	{"PAUSE: nobody gets one of its own, and who has it is waited for", DB, NULL,
+		{"c1@a/u c2@a/u c1?! | L1 c1:1", "pause c2?! |", "s1x |", "resume | L2 c2:2"}},
 	{"a greeting in front of an ask", DB, NULL, {"c1@a/u c2@a/u c1?? c2? | L1", "s1+ | c1:- c2:1"}},
 	{"PAUSE and RESUME", DB, NULL,
 		{"c1@a/u c2@a/u c3@a/u c1? c2? | L1", "s1+ | c1:1 L2", "s2+ | c2:2", "c2. |", "pause | X2p", "c3? |",
@@ -806,7 +843,7 @@ static void model_client(struct rig *g)
 	} else if (rand() % 20 == 0) {
 		client_leave(c);
 	} else if (c->server != NULL) {
-		if (rand() % 4 == 0) { /* something is cleaned up first */
+		if (rand() % 4 == 0 && !c->server->slot.own) { /* something is cleaned up first */
 			pool_slot_tested(&c->server->slot);
 			c->server = NULL;
 		} else {
@@ -818,7 +855,7 @@ static void model_client(struct rig *g)
 	} else {
 		set_vars(g, &c->vars, names[rand() % ROWS(names)]);
 		c->ask.wanted = c->vars;
-		client_ask(g, i, rand() % 8 == 0 ? ASK_GREETING : ASK_SERVER);
+		client_ask(g, i, rand() % 8 == 0 ? ASK_GREETING : rand() % 8 == 0 ? ASK_OWN : ASK_SERVER);
 		if (c->server != NULL) {
 			vars_unref(&c->server->vars);
 			c->server->slot.vars = c->server->vars = vars_ref(c->vars);

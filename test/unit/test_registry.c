@@ -57,8 +57,9 @@ static struct config *config_of(const char *text)
 	return c;
 }
 
-static void op_launch(struct pool *p, bool reserve, void *ctx)
+static void op_launch(struct pool *p, bool reserve, struct ask *own, void *ctx)
 {
+	(void)own;
 	(void)p;
 	(void)reserve;
 	(void)ctx;

@@ -56,6 +56,17 @@ struct config_user {
 	int line;
 };
 
+/* One line of [peers]: another process of the group, which cancel requests for its clients are passed on to. */
+struct config_peer {
+	unsigned id; /* 1 to CONFIG_PEER_MAX */
+	struct config_host host;
+	int64_t pool_size; /* requests under way to it at once; 0: default_pool_size */
+	char *file;
+	int line;
+};
+
+enum { CONFIG_PEER_MAX = 16383 };
+
 /* Where a value comes from. */
 struct setting_origin {
 	const char *what; /* "default", "file" or "console" */
@@ -71,7 +82,9 @@ struct config {
 	struct htab databases;		  /* struct config_database.by_name; without "*" */
 	struct config_database *fallback; /* the entry "*", or NULL */
 	struct htab users;		  /* struct config_user.by_name */
-	struct auth_file *auth;		  /* auth_file's content; an empty one when it is not set */
+	struct config_peer *peers;	  /* by id */
+	size_t n_peers;
+	struct auth_file *auth; /* auth_file's content; an empty one when it is not set */
 };
 
 /*

@@ -41,20 +41,32 @@ void cancel_key_lengthen(const struct pooler *p, const struct cancel_key *k, uin
  */
 struct cancel_key *cancel_key_find(struct pooler *p, const void *key, size_t n);
 
-/* Which backend, and how to get there. */
+/* The number of the process that gave this key of n bytes, 0: of none in a group. */
+unsigned cancel_key_peer(const uint8_t *key, size_t n);
+/* How often may a request with this key still be passed on to another process? */
+unsigned cancel_key_hops(const uint8_t *key, size_t n);
+
+/* Which backend, or which peer, and how to get there. */
 struct cancel_target {
 	struct endpoint *endpoint;
-	const struct addr *addr; /* of the connection to be cancelled */
+	const struct addr *addr; /* of the connection to be cancelled; NULL: any of the endpoint */
 	bool direct, secure;	 /* as it was dialled */
 	const uint8_t *key;	 /* BackendKeyData as it came */
 	size_t key_len;
+	bool hop;   /* one hop less is left in the key */
+	bool waits; /* until cancel_go(), at most cancel_wait_timeout */
+	/* When it is over, if not NULL. waited: it was never sent. */
+	void (*done)(struct conn *c, bool waited, void *arg);
+	void *arg;
 };
 
 /*
- * Sends a request. server is told by link_server_ops.cancelled() how it ended; by (may be NULL), the connection that brought the
- * request, is closed then.
+ * Sends a request. server (may be NULL) is told by link_server_ops.cancelled() how it ended; by (may be NULL), the connection
+ * that brought the request, is closed then.
  */
-void cancel_send(struct conn *server, const struct cancel_target *t, struct conn *by);
+void cancel_send(struct pooler *p, const struct cancel_target *t, struct conn *server, struct conn *by);
+/* The oldest that waits with this arg goes. False: none does. */
+bool cancel_go(struct pooler *p, const void *arg);
 /* The connection is closing: requests to it or from it have nobody to tell. */
 void cancel_forget(struct conn *c);
 

@@ -27,6 +27,7 @@ struct link_client_ops;
 struct link_server_ops;
 struct listener;
 struct msg;
+struct peer;
 struct relay_scan;
 struct resolver;
 struct server;
@@ -171,6 +172,7 @@ struct pooler {
 	struct tls_ctx *server_tls; /* NULL: server_tls_sslmode is disable */
 	struct conn_list clients, servers, cancels;
 	unsigned n_clients, n_servers, n_cancels, n_logins;
+	TAILQ_HEAD(, peer) peers; /* the other processes of its group */
 	struct conn_list resume, flush, closed;
 	struct relay_scan *scan; /* what is being looked at, relay.c */
 	struct htab keys;	 /* struct cancel_key.node */

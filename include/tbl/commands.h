@@ -27,6 +27,8 @@ SHOW(lists, "LISTS", "How many there are of everything.")
 SHOW(mem, "MEM", "Memory by use.")
 SHOW(prepared, "PREPARED", "Prepared statements of clients in transaction and statement mode: the name that each has on "
 	"servers, and how many clients and servers have it.")
+SHOW(peers, "PEERS", "The other processes of the group, which cancel requests for their clients are passed on to.")
+SHOW(peer_pools, "PEER_POOLS", "The same with the cancel requests that are under way to them or wait.")
 SHOW(pins, "PINS", "Server connections that clients keep beyond their transactions, why and since when; and for each pool how "
 	"many there were and how many were refused (max_pinned).")
 SHOW(state, "STATE", "Whether all is paused.")

@@ -37,6 +37,9 @@ PARAM(track_extra_parameters, STR, G, RESTART, 0, 0, "IntervalStyle", NULL, "Gen
       "Parameters that are kept for each client besides client_encoding, DateStyle, TimeZone, "
       "standard_conforming_strings and application_name, separated by commas. Only parameters that the server "
       "reports by itself can be kept.")
+PARAM(peer_id, INT, G, RELOAD, 0, 16383, "0", NULL, "General",
+      "Number of this process in a group that [peers] lists. A cancel request that reaches another process of the group, as "
+      "behind a load balancer, is passed on to the one whose client it names. 0: this process is in no group.")
 PARAM(disable_pqexec, BOOL, G, RESTART, 0, 1, "0", NULL, "General",
       "Refuse queries of the simple protocol, in which one text may hold several statements.")
 PARAM(application_name_add_host, BOOL, G, RELOAD, 0, 1, "0", NULL, "General",
@@ -67,6 +70,9 @@ PARAM(max_user_connections, INT, GU, RELOAD, 0, PARAM_MAX_INT, "0", NULL, "Pools
       "How many server connections a user may have over all databases. 0: no limit.")
 PARAM(max_user_client_connections, INT, GU, RELOAD, 0, PARAM_MAX_INT, "0", NULL, "Pools and limits",
       "How many client connections a user may have over all databases. 0: no limit.")
+PARAM(cancel_wait_timeout, TIME, G, RELOAD, 0, PARAM_MAX_TIME, "10", NULL, "Pools and limits",
+      "How long a cancel request for a client of a peer waits while as many are under way to that peer as its pool_size "
+      "allows. Then it is dropped. 0: as long as it takes.")
 PARAM(cancel_on_client_disconnect, BOOL, GD, RELOAD, 0, 1, "1", NULL, "Pools and limits",
       "Cancel the query of a client that goes away without saying so, roll its transaction back and keep the server "
       "connection. 0: the server connection is closed and the query left to the server.")

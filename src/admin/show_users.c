@@ -199,9 +199,9 @@ static void rows_lists(const struct show *s)
 	const struct list_row rows[] = {
 		{"databases", p->registry.databases.count + 1},
 		{"users", count_users(s->control)},
-		{"peers", 0},
+		{"peers", p->registry.config->n_peers},
 		{"pools", show_count_pools(s->control)},
-		{"peer_pools", 0},
+		{"peer_pools", p->registry.config->n_peers},
 		{"free_clients", 0},
 		{"used_clients", p->n_clients},
 		{"login_clients", count_logins(p)},

@@ -171,6 +171,41 @@ struct config_user *config_user_put(struct config *c, struct config_user *u)
 	return old;
 }
 
+static void peer_wipe(struct config_peer *p)
+{
+	xfree(MEM_CONFIG, p->host.host);
+	xfree(MEM_CONFIG, p->file);
+}
+
+void config_peer_put(struct config *c, struct config_peer *p)
+{
+	size_t i = 0;
+
+	while (i < c->n_peers && c->peers[i].id < p->id)
+		i++;
+	if (i < c->n_peers && c->peers[i].id == p->id) {
+		log_msg(LL_WARNING, "%s:%d: peer %u stood in %s:%d before; this entry counts", p->file, p->line, p->id,
+			c->peers[i].file, c->peers[i].line);
+		peer_wipe(&c->peers[i]);
+	} else {
+		c->peers = xrealloc(MEM_CONFIG, c->peers, (c->n_peers + 1) * sizeof(*c->peers));
+		memmove(c->peers + i + 1, c->peers + i, (c->n_peers - i) * sizeof(*c->peers));
+		c->n_peers++;
+	}
+	c->peers[i] = *p;
+}
+
+static void peers_copy(struct config *to, const struct config *from)
+{
+	for (size_t i = 0; i < from->n_peers; i++) {
+		struct config_peer p = from->peers[i];
+
+		p.host.host = xstrdup(MEM_CONFIG, p.host.host);
+		p.file = xstrdup(MEM_CONFIG, p.file);
+		config_peer_put(to, &p);
+	}
+}
+
 /* ---- making and freeing ---- */
 
 static struct config *config_new(const char *path)
@@ -201,6 +236,9 @@ static void config_free(struct config *c)
 	htab_free(&c->databases);
 	htab_free(&c->users);
 	config_database_free(c->fallback);
+	for (size_t i = 0; i < c->n_peers; i++)
+		peer_wipe(&c->peers[i]);
+	xfree(MEM_CONFIG, c->peers);
 	auth_file_free(c->auth);
 	settings_free(&c->set);
 	for (size_t i = 0; i < PARAM_COUNT; i++)
@@ -239,6 +277,7 @@ static struct config *config_copy(const struct config *from)
 		c->fallback = database_copy(from->fallback);
 	for (n = htab_next(&from->users, NULL); n != NULL; n = htab_next(&from->users, n))
 		config_user_put(c, user_copy(container_of(n, struct config_user, by_name)));
+	peers_copy(c, from);
 	c->auth = auth_file_copy(from->auth);
 	return c;
 }

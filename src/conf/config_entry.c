@@ -293,12 +293,75 @@ static void take_user(struct loader *l, const char *name, const char *value)
 	config_user_free(old);
 }
 
+/* ---- [peers] ---- */
+
+static void take_peer_pair(struct entry *e, struct config_peer *p, const struct connstr_pair *pair)
+{
+	const struct param *size = &param_table[PARAM_default_pool_size];
+	char why[256];
+	struct settings set;
+
+	if (strcasecmp(pair->key, "host") == 0) {
+		xfree(MEM_CONFIG, p->host.host);
+		p->host.host = xstrdup(MEM_CONFIG, pair->value);
+		if (strchr(pair->value, ',') != NULL)
+			entry_error(e, "host is one name or address", "", "");
+		if (strlen(pair->value) > HOST_LIMIT)
+			entry_error(e, "a name in host is too long", "", "");
+	} else if (strcasecmp(pair->key, "port") == 0) {
+		p->host.port = read_port(pair->value, strlen(pair->value));
+		if (p->host.port == 0)
+			entry_error(e, "port must be a number from 1 to 65535", "", "");
+	} else if (strcasecmp(pair->key, "pool_size") == 0) {
+		settings_init(&set);
+		if (!param_parse(size, pair->value, &set, why, sizeof(why)))
+			entry_error(e, "pool_size ", why, "");
+		p->pool_size = set.default_pool_size;
+		settings_free(&set);
+	} else {
+		entry_error(e, "unknown key \"", pair->key, "\"; there are host, port and pool_size");
+	}
+}
+
+static unsigned read_peer_id(const char *s)
+{
+	unsigned v = read_port(s, strlen(s));
+
+	return v > CONFIG_PEER_MAX ? 0 : v;
+}
+
+static void take_peer(struct loader *l, const char *name, const char *value)
+{
+	struct config_peer p = {.id = read_peer_id(name), .host.port = 6432, .line = l->line};
+	struct entry e = {.l = l, .what = "peer", .name = name};
+	struct connstr pairs;
+	size_t at;
+	const char *error = connstr_parse(value, &pairs, &at);
+
+	if (p.id == 0)
+		entry_error(&e, "the name of a peer is its peer_id, a number from 1 to 16383", "", "");
+	if (error != NULL)
+		entry_error(&e, error, "", "");
+	for (size_t i = 0; error == NULL && i < pairs.n; i++)
+		take_peer_pair(&e, &p, &pairs.v[i]);
+	connstr_free(&pairs);
+	if (!e.bad && p.host.host == NULL)
+		entry_error(&e, "host is missing", "", "");
+	if (e.bad) {
+		xfree(MEM_CONFIG, p.host.host);
+		return;
+	}
+	p.file = xstrdup(MEM_CONFIG, l->file);
+	config_peer_put(l->c, &p);
+}
+
 void config_take(struct loader *l, const char *name, const char *value)
 {
 	switch (l->section) {
 	case SECTION_SETTINGS: take_setting(l, name, value); return;
 	case SECTION_DATABASES: take_database(l, name, value); return;
 	case SECTION_USERS: take_user(l, name, value); return;
+	case SECTION_PEERS: take_peer(l, name, value); return;
 	case SECTION_NONE:
 	case SECTION_UNKNOWN: return;
 	}

@@ -8,7 +8,7 @@
 
 #include "conf/config.h"
 
-enum config_section { SECTION_NONE, SECTION_UNKNOWN, SECTION_SETTINGS, SECTION_DATABASES, SECTION_USERS };
+enum config_section { SECTION_NONE, SECTION_UNKNOWN, SECTION_SETTINGS, SECTION_DATABASES, SECTION_USERS, SECTION_PEERS };
 
 /* A config while it is read. */
 struct loader {
@@ -31,6 +31,8 @@ void config_user_free(struct config_user *u);
 /* Put it in and return the one of that name that was there before, else NULL. */
 struct config_database *config_database_put(struct config *c, struct config_database *d);
 struct config_user *config_user_put(struct config *c, struct config_user *u);
+/* Takes what it owns. */
+void config_peer_put(struct config *c, struct config_peer *p);
 
 /* config_read.c: reads path, or n bytes of text in its place, and its includes, and hands each line to l->take. */
 void config_read(struct loader *l, const char *path, const char *text, size_t n);

@@ -51,6 +51,7 @@ static const struct section {
 	{"psbouncer", SECTION_SETTINGS},
 	{"databases", SECTION_DATABASES},
 	{"users", SECTION_USERS},
+	{"peers", SECTION_PEERS},
 };
 
 #define N_SECTIONS (sizeof(sections) / sizeof(sections[0]))

@@ -22,7 +22,10 @@ struct cancel {
 	struct endpoint *endpoint; /* held */
 	struct conn *target;	   /* NULL: it closed meanwhile */
 	struct conn *by;	   /* NULL: nobody waits for it */
-	bool sent;		   /* the packet went out: until the end of file it may still strike */
+	bool waits;		   /* it is not to be sent yet */
+	void (*done)(struct conn *c, bool waited, void *arg);
+	void *arg;
+	bool sent; /* the packet went out: until the end of file it may still strike */
 	uint8_t key[260];
 	size_t key_len;
 };
@@ -50,9 +53,21 @@ static bool cancel_key_equal(const struct hnode *n, const void *key)
 }
 
 /*
- * The layout leaves room for peers: the top bit of byte 0 is clear, bytes 1 and 2 name the peer, the low bits of byte 7
- * count hops.
+ * The top bit of byte 0 is clear, bytes 1 and 2 name the process (peer_id), the low bits of byte 7 count the hops that are
+ * left. A key is kept with all of them left.
  */
+enum { CANCEL_HOPS = 3 };
+
+unsigned cancel_key_peer(const uint8_t *key, size_t n)
+{
+	return n >= CANCEL_KEY ? key[1] | (unsigned)key[2] << 8 : 0;
+}
+
+unsigned cancel_key_hops(const uint8_t *key, size_t n)
+{
+	return n >= CANCEL_KEY ? key[7] & CANCEL_HOPS : 0;
+}
+
 void cancel_key_give(struct pooler *p, struct cancel_key *k)
 {
 	uint64_t hash;
@@ -60,8 +75,9 @@ void cancel_key_give(struct pooler *p, struct cancel_key *k)
 	do {
 		secret_random_from(&p->random, k->key, sizeof(k->key));
 		k->key[0] &= 0x7f;
-		k->key[1] = k->key[2] = 0;
-		k->key[7] |= 3;
+		k->key[1] = (uint8_t)p->registry.config->set.peer_id;
+		k->key[2] = (uint8_t)(p->registry.config->set.peer_id >> 8);
+		k->key[7] |= CANCEL_HOPS;
 		hash = cancel_hash(k->key);
 	} while (htab_find(&p->keys, hash, cancel_key_equal, k->key));
 	htab_insert(&p->keys, &k->node, hash);
@@ -86,16 +102,22 @@ void cancel_key_lengthen(const struct pooler *p, const struct cancel_key *k, uin
 
 struct cancel_key *cancel_key_find(struct pooler *p, const void *key, size_t n)
 {
-	struct hnode *node = n == CANCEL_KEY || n == CANCEL_KEY_LONG
-				     ? htab_find(&p->keys, cancel_hash(key), cancel_key_equal, key)
-				     : NULL;
-	struct cancel_key *k = node ? container_of(node, struct cancel_key, node) : NULL;
-	uint8_t whole[CANCEL_KEY_LONG];
+	uint8_t given[CANCEL_KEY_LONG], whole[CANCEL_KEY_LONG];
+	struct hnode *node;
+	struct cancel_key *k;
 
-	if (!k || n == CANCEL_KEY)
+	if (n != CANCEL_KEY && n != CANCEL_KEY_LONG)
+		return NULL;
+	memcpy(given, key, n);
+	given[7] |= CANCEL_HOPS;
+	node = htab_find(&p->keys, cancel_hash(given), cancel_key_equal, given);
+	if (!node)
+		return NULL;
+	k = container_of(node, struct cancel_key, node);
+	if (n == CANCEL_KEY)
 		return k;
 	cancel_key_lengthen(p, k, whole);
-	return CRYPTO_memcmp(whole, key, n) ? NULL : k;
+	return CRYPTO_memcmp(whole, given, n) ? NULL : k;
 }
 
 /* ---- requests of ours ----------------------------------------------------------- */
@@ -144,14 +166,18 @@ static void cancel_event(struct conn *c, enum stream_event what)
 
 static int64_t cancel_due(const struct conn *c)
 {
-	int64_t limit = c->pooler->registry.config->set.server_connect_timeout;
+	const struct settings *set = &c->pooler->registry.config->set;
+	const struct cancel *x = conn_cancel_const(c);
+	int64_t limit = x->waits ? set->cancel_wait_timeout : set->server_connect_timeout;
 
-	return limit ? c->connected_us + limit : 0;
+	return limit ? c->request_us + limit : 0;
 }
 
 static void cancel_deadline(struct conn *c)
 {
-	conn_log(c, LL_WARNING, "cancel request failed: timeout (server_connect_timeout)");
+	const char *limit = conn_cancel(c)->waits ? "cancel_wait_timeout" : "server_connect_timeout";
+
+	conn_log(c, LL_WARNING, "cancel request failed: timeout (%s)", limit);
 	conn_close(c, CLOSE_CANCEL_DONE, "timeout");
 }
 
@@ -159,6 +185,8 @@ static enum conn_reads cancel_reads(const struct conn *c)
 {
 	const struct cancel *x = conn_cancel_const(c);
 
+	if (x->waits)
+		return READS_NOTHING;
 	return x->sent || dial_reads(&x->dial) ? READS_BYTES : READS_NOTHING;
 }
 
@@ -174,6 +202,9 @@ static void cancel_closing(struct conn *c, const char *text)
 
 	conn_log(c, LL_DEBUG, "closing because: %s", text);
 	dial_stop(&x->dial);
+	if (x->done)
+		x->done(c, x->waits, x->arg);
+	x->done = NULL;
 	x->target = x->by = NULL;
 	if (target)
 		target->ops->serves->cancelled(target, x->sent);
@@ -212,9 +243,14 @@ static const struct conn_ops cancel_ops = {
 	.names = cancel_names,
 };
 
-void cancel_send(struct conn *server, const struct cancel_target *t, struct conn *by)
+static void cancel_dial(struct cancel *x, const struct cancel_target *t)
 {
-	struct pooler *p = server->pooler;
+	x->c.request_us = clock_us();
+	dial_start(&x->dial, &x->c, x->endpoint, t->addr, t->direct, t->secure, cancel_dialled);
+}
+
+void cancel_send(struct pooler *p, const struct cancel_target *t, struct conn *server, struct conn *by)
+{
 	struct cancel *x = xcalloc(MEM_SERVER, 1, sizeof(*x));
 
 	assert(t->key_len <= sizeof(x->key));
@@ -222,10 +258,35 @@ void cancel_send(struct conn *server, const struct cancel_target *t, struct conn
 	x->c.fresh = false;
 	x->target = server;
 	x->by = by;
+	x->done = t->done;
+	x->arg = t->arg;
+	x->waits = t->waits;
 	memcpy(x->key, t->key, t->key_len);
 	x->key_len = t->key_len;
+	if (t->hop)
+		x->key[7]--;
 	x->endpoint = endpoint_get(&p->registry.endpoints, t->endpoint->host, t->endpoint->port);
-	dial_start(&x->dial, &x->c, x->endpoint, t->addr, t->direct, t->secure, cancel_dialled);
+	x->c.request_us = clock_us();
+	if (x->waits)
+		conn_settle(&x->c);
+	else
+		cancel_dial(x, t);
+}
+
+bool cancel_go(struct pooler *p, const void *arg)
+{
+	struct conn *c;
+
+	TAILQ_FOREACH (c, &p->cancels, all) {
+		struct cancel *x = conn_cancel(c);
+
+		if (!x->waits || x->arg != arg || conn_is_closed(c))
+			continue;
+		x->waits = false;
+		cancel_dial(x, &(struct cancel_target){0});
+		return true;
+	}
+	return false;
 }
 
 void cancel_forget(struct conn *gone)

@@ -17,6 +17,7 @@
 #include "conn/cancel.h"
 #include "conn/client_priv.h"
 #include "conn/console_ops.h"
+#include "conn/peer.h"
 #include "conn/relay.h"
 #include "net/tls.h"
 #include "pool/vars.h"
@@ -815,7 +816,7 @@ static void login_on_cancel(struct client *cl, const struct startup *st)
 		of = container_of(key, struct client, key);
 	if (of && of->long_key == (st->key_len == CANCEL_KEY_LONG))
 		client_cancel(of, cl);
-	else
+	else if (!peer_cancel(cl->c.pooler, (const uint8_t *)st->key, st->key_len, &cl->c))
 		conn_close(&cl->c, CLOSE_CANCEL_UNKNOWN, NULL);
 }
 

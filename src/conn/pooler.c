@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "conn/client.h"
 #include "conn/listener.h"
+#include "conn/peer.h"
 #include "conn/relay.h"
 #include "conn/server.h"
 #include "net/resolve.h"
@@ -103,6 +104,7 @@ void pooler_init(struct pooler *p, struct config *c, bool with_events)
 	TAILQ_INIT(&p->clients);
 	TAILQ_INIT(&p->servers);
 	TAILQ_INIT(&p->cancels);
+	TAILQ_INIT(&p->peers);
 	TAILQ_INIT(&p->resume);
 	TAILQ_INIT(&p->flush);
 	TAILQ_INIT(&p->closed);
@@ -140,6 +142,7 @@ void pooler_free(struct pooler *p)
 	pooler_close_list(&p->servers);
 	pooler_close_list(&p->cancels);
 	pooler_reap(p);
+	peers_free(p);
 	registry_free(&p->registry);
 	resolver_free(p->resolver);
 	tls_ctx_unref(&p->client_tls);
@@ -209,6 +212,7 @@ bool pooler_configure(struct pooler *p, struct config *c, struct errs *errs)
 	p->client_tls = client_tls;
 	p->server_tls = server_tls;
 	registry_configure(&p->registry, c);
+	peers_configure(p);
 	listener_configure(p);
 	/* Limits of time may have become shorter for whoever they run for. */
 	TAILQ_FOREACH (conn, &p->clients, all)

@@ -435,7 +435,7 @@ static void server_cancel(struct conn *c, struct conn *by)
 		return;
 	}
 	s->cancels++;
-	cancel_send(c, &t, by);
+	cancel_send(c->pooler, &t, c, by);
 }
 
 static void server_left(struct conn *c, bool cancel)

@@ -585,6 +585,95 @@ static void a_cancel_hits_nobody_else(void **state)
 	db_value(a, "select 1");
 }
 
+/* A client by bytes, since libpq tells nobody its key: a CancelRequest for it in packet. */
+static int client_with_key(int port, char packet[16])
+{
+	int fd = raw_connect(port, NULL);
+	char *payload, type;
+	size_t n;
+
+	memcpy(packet, "\0\0\0\20\x04\xd2\x16\x2e", 8);
+	assert_true(raw_startup(fd, "user", "app_scram", "database", "app", NULL));
+	while ((type = raw_read(fd, &payload, &n)) != 'Z') {
+		assert_true(type != 0 && type != 'E');
+		if (type == 'K') {
+			assert_int_equal(n, 8);
+			memcpy(packet + 8, payload, 8);
+		}
+	}
+	return fd;
+}
+
+static void send_text(int fd, const char *sql)
+{
+	assert_true(raw_message(fd, 'Q', sql, strlen(sql) + 1));
+}
+
+/* The SQLSTATE of its error, else the value of its row; up to ReadyForQuery. */
+static char *answer_of(int fd)
+{
+	char *payload, *answer = e2e_text("nothing"), type;
+	size_t n;
+
+	while ((type = raw_read(fd, &payload, &n)) != 'Z') {
+		assert_true(type != 0);
+		if (type == 'E')
+			answer = e2e_text("%s", raw_field(payload, n, 'C'));
+		else if (type == 'D')
+			answer = e2e_text("%.*s", (int)(n - 6), payload + 6);
+	}
+	return answer;
+}
+
+enum { VICTIMS = 50, BYSTANDERS = 30 };
+
+/*
+ * A hundred cancel requests at once: each of fifty clients, which run or wait, by way of its own process and by way of its
+ * peer. Nobody else's query is hit, and each of the fifty by no more than one.
+ */
+static void a_hundred_cancels_hit_nobody_else(void **state)
+{
+	static char packets[VICTIMS][16];
+	struct bouncer *b = start("auth_type = trust\ndefault_pool_size = 5\npeer_id = 258");
+	struct bouncer *peer = bouncer_start(&(struct bouncer_options){
+		.settings = "auth_type = trust\npeer_id = 2\ndefault_pool_size = 100",
+		.users = e2e_text("\n[peers]\n258 = host=127.0.0.1 port=%d", bouncer_port(b))});
+	int victim[VICTIMS], bystander[BYSTANDERS], by[2 * VICTIMS];
+
+	(void)state;
+	for (int i = 0; i < VICTIMS; i++)
+		victim[i] = client_with_key(bouncer_port(b), packets[i]);
+	for (int i = 0; i < BYSTANDERS; i++)
+		bystander[i] = client_with_key(bouncer_port(b), (char[16]){0});
+	hold_lock(pg_shared());
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < VICTIMS; i++)
+			send_text(victim[i], on_lock);
+		WAIT_UNTIL(pool(b, "sv_active") == 5 && pool(b, "cl_waiting") == VICTIMS - 5);
+		for (int i = 0; i < BYSTANDERS; i++)
+			send_text(bystander[i],
+				e2e_text("select %d + count(*) from generate_series(1, 3000)", i * 10000));
+		for (int i = 0; i < 2 * VICTIMS; i++)
+			by[i] = raw_connect(bouncer_port(i % 2 ? peer : b), NULL);
+		for (int i = 0; i < 2 * VICTIMS; i++)
+			assert_true(raw_send(by[i], packets[i / 2], 16));
+		for (int i = 0; i < VICTIMS; i++)
+			assert_string_equal(answer_of(victim[i]), "57014");
+		for (int i = 0; i < BYSTANDERS; i++)
+			assert_int_equal(atoi(answer_of(bystander[i])), i * 10000 + 3000);
+		for (int i = 0; i < 2 * VICTIMS; i++) {
+			assert_true(raw_closed(by[i], 0));
+			raw_close(by[i]);
+		}
+		/* The second request of a pair has hit nothing that came later. */
+		for (int i = 0; i < VICTIMS; i++)
+			send_text(victim[i], e2e_text("select %d", i));
+		for (int i = 0; i < VICTIMS; i++)
+			assert_int_equal(atoi(answer_of(victim[i])), i);
+	}
+	release_lock(pg_shared());
+}
+
 /* ---- servers that talk nonsense ---- */
 
 /* A listening socket in place of a server. */
@@ -1264,6 +1353,7 @@ int main(void)
 		e2e_test(a_query_is_cancelled),
 		e2e_test(a_query_that_waits_is_cancelled),
 		e2e_test(a_cancel_hits_nobody_else),
+		e2e_test(a_hundred_cancels_hit_nobody_else),
 		e2e_test(nonsense_instead_of_a_login),
 		e2e_test(a_login_that_lasts),
 		e2e_test(silence_during_the_login),

@@ -351,6 +351,17 @@ static const struct fault {
 		"us, ms, s, min, h or d\n"
 		"main:4: user \"zoe\": unknown key \"user_connections\"; the nearest known one is "
 		"\"max_user_connections\"\n"},
+	{"[peers]\n0 = host=a\n16384 = host=a\nx = host=a\n1 = port=5\n2 = host=a,b\n3 = host=a port=70000\n4 = host=a user=b\n"
+	 "5 = host=a pool_size=x\n6 = host='a\n",
+		"main:2: peer \"0\": the name of a peer is its peer_id, a number from 1 to 16383\n"
+		"main:3: peer \"16384\": the name of a peer is its peer_id, a number from 1 to 16383\n"
+		"main:4: peer \"x\": the name of a peer is its peer_id, a number from 1 to 16383\n"
+		"main:5: peer \"1\": host is missing\n"
+		"main:6: peer \"2\": host is one name or address\n"
+		"main:7: peer \"3\": port must be a number from 1 to 65535\n"
+		"main:8: peer \"4\": unknown key \"user\"; there are host, port and pool_size\n"
+		"main:9: peer \"5\": pool_size must be a whole number from 0 to 2147483647\n"
+		"main:10: peer \"6\": a value whose quote is not closed\n"},
 	{"[pgbouncer]\n%include /nonexistent/file\n",
 		"main:2: %include: /nonexistent/file cannot be read: No such file or directory\n"},
 	{"[pgbouncer]\n%include /\n", "main:2: %include: / cannot be read: it is a directory\n"},

@@ -62,6 +62,8 @@ static const struct {
 	{"USERS", "name s,pool_size s,reserve_pool_size s,pool_mode s,max_user_connections i,current_connections i,"
 		  "max_user_client_connections i,current_client_connections i"},
 	{"LISTS", "list s,items i"},
+	{"PEERS", "peer_id i,host s,port i,pool_size i"},
+	{"PEER_POOLS", "peer_id i,cl_active_cancel_req i,cl_waiting_cancel_req i,sv_active_cancel i,sv_login i"},
 	{"PINS", "database s,user s,client s,server s,reason s,since s,statement s,pinned i,max_pinned i,total_pins q,"
 		 "total_refused q"},
 	{"CONFIG", "key s,value s,default s,changeable s"},
@@ -600,6 +602,7 @@ static int load(void **state)
 	if (mkdtemp(dir) == NULL)
 		return -1;
 	bytes_printf(&r.set, "admin_users = adm\n");
+	bytes_printf(&r.users, "[peers]\n2 = host=p2\n");
 	config = recipe_load(&r, dir, "test_show");
 	recipe_free(&r);
 	rmdir(dir);

@@ -37,12 +37,12 @@ static bool is_another(struct text t, bool harmless)
 {
 	const char *p = t.p, *end = t.p + t.n, *semi;
 
-	while (p < end && strchr(" \t\r\n\f", *p))
+	while (p < end && (*p == ' ' || (*p >= '\t' && *p <= '\r')))
 		p++;
 	if (end - p < 4)
 		return true;
 	if (harmless)
-		return strncasecmp(p, "deal", 4) != 0;
+		return (*p | 0x20) != 'd' || strncasecmp(p, "deal", 4) != 0;
 	semi = t.whole ? memchr(p, ';', (size_t)(end - p)) : NULL;
 	return (!semi || semi == end - 1) && ((*p | 0x20) >= 'a' && (*p | 0x20) <= 'z') &&
 	       strncasecmp(p, "cr", 2) != 0 && strncasecmp(p, "ex", 2) != 0 && strncasecmp(p, "pr", 2) != 0 &&

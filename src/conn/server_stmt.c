@@ -126,17 +126,29 @@ static void server_sync(struct server *s, struct request q)
 	server_push(s, q);
 }
 
-/* Whether it works is seen by what follows. */
+/*
+ * Whether it works is seen by what follows. In a batch that the client has open there is no Sync of ours, which would end the
+ * transaction of that: what fails is the client's then, and skipped up to its own Sync.
+ */
 void server_stmt_put_now(struct conn *c, struct stmt *st)
 {
-	server_prepare(conn_server(c), st, ACT_SWALLOW);
-	server_sync(conn_server(c), (struct request){.action = ACT_SWALLOW});
+	struct server *s = conn_server(c);
+
+	if (s->ring.open) {
+		server_stmt_put(c, st);
+		return;
+	}
+	server_prepare(s, st, ACT_SWALLOW);
+	server_sync(s, (struct request){.action = ACT_SWALLOW});
 }
 
 void server_stmt_take_now(struct conn *c, struct stmt *st)
 {
+	bool open = conn_server(c)->ring.open;
+
 	server_stmt_take(c, st);
-	server_sync(conn_server(c), (struct request){.action = ACT_SWALLOW});
+	if (!open)
+		server_sync(conn_server(c), (struct request){.action = ACT_SWALLOW});
 }
 
 void server_stmt_make_room_now(struct conn *c)

@@ -190,9 +190,14 @@ static void put_renamed(struct buf *b, const char *s, const struct msgw_edit *v,
 /* A position in the new text, from 1 on, is this one in the old text. */
 static void put_moved_back(struct buf *b, const char *text, const struct msgw_edit *v, size_t n)
 {
-	long at = strtol(text, NULL, 10) - 1, moved = 0;
+	long at = strtol(text, NULL, 10), moved = 0;
 	char out[32];
 
+	if (at < 1 || at > INT32_MAX) {
+		msgw_cstr(b, text);
+		return;
+	}
+	at--;
 	for (size_t i = 0; i < n && at >= (long)v[i].at + (long)v[i].is; i++)
 		moved += (long)v[i].was - (long)v[i].is;
 	for (size_t i = 0; i < n; i++)

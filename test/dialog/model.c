@@ -190,8 +190,8 @@ static bool add(struct model *m, const char *name, const char *sql)
 		return false;
 	}
 	s = &m->prepared[m->n_prepared++];
-	snprintf(s->name, sizeof(s->name), "%s", name);
-	snprintf(s->sql, sizeof(s->sql), "%s", sql);
+	snprintf(s->name, sizeof(s->name), "%.63s", name);
+	snprintf(s->sql, sizeof(s->sql), "%.127s", sql);
 	m->most_prepared = m->n_prepared > m->most_prepared ? m->n_prepared : m->most_prepared;
 	return true;
 }

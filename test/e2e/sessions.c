@@ -104,6 +104,60 @@ static void named_statements_are_shared(void **state)
 	assert_string_equal(execute(c, "same", "1"), "2");
 }
 
+/* PREPARE and EXECUTE by psql, whose servers others take from it meanwhile. */
+static void prepare_and_execute_by_psql(void **state)
+{
+	struct bouncer *b = start("transaction", 2);
+	PGconn *holder = client(b);
+	const char *dsn = e2e_text("%s dbname=app user=app_scram", bouncer_dsn(b)), *out;
+
+	(void)state;
+	db_value(holder, "begin; prepare mine as select 'of the holder'");
+	out = e2e_command((const char *[]){"psql", "-XAtwq", "-d", dsn, "-c", "prepare mine (int) as select $1 + 1",
+		"-c", "execute mine (1)", "-c", "begin; execute mine (2); rollback", "-c", "execute mine (3)", "-c",
+		"select name from pg_prepared_statements where name not like 'psbouncer%'", "-c", "deallocate mine",
+		NULL});
+	assert_string_equal(out, "2\n3\n4\n");
+	db_value(holder, "rollback");
+	assert_string_equal(db_value(holder, "execute mine"), "of the holder");
+}
+
+/* SQL and the protocol have one name space; which server it is does not matter. */
+static void sql_and_protocol_share_names(void **state)
+{
+	struct bouncer *b = start("transaction", 2);
+	PGconn *c = client(b), *holder = client(b);
+
+	(void)state;
+	db_value(c, "prepare s (int) as select $1 + 1");
+	assert_int_equal(PQresultStatus(prepare(c, "p", "select $1::int + 2")), PGRES_COMMAND_OK);
+	for (int i = 0; i < 2; i++) {
+		assert_string_equal(execute(c, "s", "1"), "2");
+		assert_string_equal(db_value(c, "execute p (1)"), "3");
+		assert_string_equal(db_value(c, "execute s (1)"), "2");
+		assert_string_equal(code_of(prepare(c, "s", "select 1")), "42P05");
+		assert_string_equal(db_error(c, "prepare p as select 1"), "42P05");
+		if (i == 0)
+			db_value(holder, "begin"); /* takes the server that has them */
+		db_value(holder, "select 1");
+	}
+	db_value(holder, "rollback");
+	db_value(c, "deallocate p");
+	assert_string_equal(db_error(c, "execute p (1)"), "26000");
+	is_alive(c);
+}
+
+static void sql_is_passed_through_when_off(void **state)
+{
+	struct bouncer *b = start_and("transaction", 1, "track_sql_prepare = 0");
+	PGconn *c = client(b), *other = client(b);
+
+	(void)state;
+	db_value(c, "prepare s as select 'of c'");
+	assert_string_equal(db_value(other, "execute s"), "of c");
+	assert_string_equal(db_value(other, "select name from pg_prepared_statements"), "s");
+}
+
 /* Switched off, they are refused where the next request may run on another server, and nothing is lost by it. */
 static void named_statements_are_refused(const char *mode)
 {
@@ -637,6 +691,9 @@ int main(void)
 		e2e_test(named_statements_in_session_mode),
 		e2e_test(named_statements_are_shared),
 		e2e_test(named_statements_are_refused_when_off),
+		e2e_test(prepare_and_execute_by_psql),
+		e2e_test(sql_and_protocol_share_names),
+		e2e_test(sql_is_passed_through_when_off),
 		e2e_test(a_refusal_fails_its_batch),
 		e2e_test(session_state_is_kept),
 		e2e_test(the_reset_query_is_what_is_set),

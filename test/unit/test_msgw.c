@@ -468,6 +468,43 @@ static void test_error_renamed(void **state)
 	}
 }
 
+/* prepare s (int) as ...; execute "long name" (1): the names become psbouncer_1 and psbouncer_12. */
+static void test_error_edited(void **state)
+{
+	static const struct msgw_edit edits[] = {
+		{.from = "psbouncer_1", .to = "s", .at = 8, .was = 1, .is = 11},
+		{.from = "psbouncer_12", .to = "long name", .at = 40, .was = 11, .is = 12},
+	};
+	static const struct {
+		const char *from, *to;
+	} positions[] = {{"1", "1"}, {"8", "8"}, {"9", "9"}, {"12", "9"}, {"19", "9"}, {"20", "10"}, {"40", "30"},
+		{"41", "31"}, {"50", "31"}, {"53", "42"}, {"54", "43"}, {"0", "0"}, {"-5", "-5"}, {"x", "x"},
+		{"99999999999999999999", "99999999999999999999"}, {"-9223372036854775808", "-9223372036854775808"}};
+
+	(void)state;
+	for (size_t i = 0; i < ROWS(positions); i++) {
+		struct buf in = {0}, out = {0}, want = {0};
+		struct msg m;
+		size_t need;
+		uint32_t mark = msgw_begin(&in, 'E');
+
+		buf_printf(&in, "Ma psbouncer_12, psbouncer_1 psbouncer_12%cP%s%c", 0, positions[i].from, 0);
+		msgw_u8(&in, 0);
+		msgw_end(&in, mark);
+		mark = msgw_begin(&want, 'E');
+		buf_printf(&want, "Ma long name, s long name%cP%s%c", 0, positions[i].to, 0);
+		msgw_u8(&want, 0);
+		msgw_end(&want, mark);
+		assert_int_equal(wire_scan(WIRE_SERVER, buf_head(&in), buf_len(&in), &m, &need), WIRE_OK);
+		msgw_error_edited(&out, &m, edits, ROWS(edits));
+		if (buf_len(&out) != buf_len(&want) || memcmp(buf_head(&out), buf_head(&want), buf_len(&out)) != 0)
+			fail_msg("position %s", positions[i].from);
+		buf_free(&in);
+		buf_free(&out);
+		buf_free(&want);
+	}
+}
+
 static int trim(void **state)
 {
 	(void)state;
@@ -484,6 +521,7 @@ int main(void)
 		cmocka_unit_test(test_failed),
 		cmocka_unit_test(test_error_fields),
 		cmocka_unit_test(test_error_renamed),
+		cmocka_unit_test(test_error_edited),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, trim);

@@ -1008,6 +1008,13 @@ static const struct {
 	{"execute P(1, $$x$$)", SQL_PREPARED_EXECUTE, "P", "p"},
 	{"EXECUTE -- x\n \"p\" ;", SQL_PREPARED_EXECUTE, "\"p\"", "p"},
 	{"EXECUTE 1", SQL_PREPARED_UNKNOWN, NULL, NULL},
+	/* Reserved words are no names unless they are quoted. */
+	{"PREPARE as SELECT 1", SQL_PREPARED_UNKNOWN, NULL, NULL},
+	{"PREPARE Select AS SELECT 1", SQL_PREPARED_UNKNOWN, NULL, NULL},
+	{"PREPARE \"select\" AS SELECT 1", SQL_PREPARED_PREPARE, "\"select\"", "select"},
+	{"EXECUTE table", SQL_PREPARED_UNKNOWN, NULL, NULL},
+	{"EXECUTE tables", SQL_PREPARED_EXECUTE, "tables", "tables"},
+	{"DEALLOCATE verbose", SQL_PREPARED_UNKNOWN, NULL, NULL},
 	{"EXECUTE", SQL_PREPARED_UNKNOWN, NULL, NULL},
 	{"DEALLOCATE p", SQL_PREPARED_DEALLOCATE, "p", "p"},
 	{"DEALLOCATE PREPARE P", SQL_PREPARED_DEALLOCATE, "P", "p"},

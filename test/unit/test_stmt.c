@@ -293,6 +293,57 @@ static void test_unknown(void **state)
 	world_free(&w);
 }
 
+/* Edits of a text, some of them of names that are not there yet. */
+static void test_edits(void **state)
+{
+	struct world w = world_new();
+	struct stmt *s = get(&w, "0");
+	struct stmt_name *n = stmt_name_pending("p", s);
+	struct stmt_edits *e = NULL, *hold;
+
+	(void)state;
+	assert_ptr_equal(n->stmt, s);
+	assert_int_equal(s->clients, 0);
+	for (uint32_t i = 0; i < 20; i++) {
+		struct stmt_edit *one = stmt_edits_add(&e);
+
+		assert_int_equal(e->n, i + 1);
+		assert_null(one->name);
+		one->name = i == 7 ? stmt_name_unknown("none") : stmt_name_ref(n);
+		one->at = i;
+	}
+	for (uint32_t i = 0; i < 20; i++)
+		assert_int_equal(e->v[i].at, i);
+	stmt_name_unref(&n);
+	hold = stmt_edits_ref(e);
+	stmt_edits_unref(&e);
+	assert_null(e);
+	stmt_edits_unref(&e);
+	/* They go with their statement. */
+	s->edits = hold;
+	stmt_name_unref(&hold->v[0].name);
+	for (uint32_t i = 1; i < 20; i++)
+		stmt_name_unref(&hold->v[i].name);
+	stmt_unref(&s);
+	assert_int_equal(stmt_table_count(w.t), 0);
+	world_free(&w);
+}
+
+/* What SQL has prepared is told from what the protocol has. */
+static void test_sql(void **state)
+{
+	struct world w = world_new();
+	struct stmt *sql = stmt_get(w.t, w.v, "PREPARE as select 1", 20, true);
+	struct stmt *other = stmt_get(w.t, w.v, "select 1\0\0", 11, true);
+
+	(void)state;
+	assert_true(stmt_is_sql(sql));
+	assert_false(stmt_is_sql(other));
+	stmt_unref(&sql);
+	stmt_unref(&other);
+	world_free(&w);
+}
+
 /* What did not happen, in either order of the requests [Close a][Parse a][Close a][Parse a]. */
 static void test_undo(void **state)
 {
@@ -617,6 +668,8 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_long_names),
 		cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_edits),
+		cmocka_unit_test(test_sql),
 		cmocka_unit_test(test_undo),
 		cmocka_unit_test(test_clear),
 		cmocka_unit_test(test_map_model),

@@ -28,11 +28,14 @@ enum pin {
 
 enum { SESSION_HEAD = 64 };
 
-/* A text of one or more statements, as much of it as is in memory; standard: standard_conforming_strings. */
+/*
+ * A text of one or more statements, as much of it as is in memory; standard: standard_conforming_strings; executes: what a
+ * PREPARE in it prepares is run, else it is of no effect yet.
+ */
 struct session_text {
 	const char *p;
 	size_t n;
-	bool whole, standard;
+	bool whole, standard, executes;
 };
 
 /* Might it change anything? A cheap look: true also when it cannot be told. */
@@ -53,7 +56,7 @@ void session_failed(struct session *s);
 /* ReadyForQuery, idle. more: others of the client's requests are not answered yet. */
 void session_ready(struct session *s, bool more);
 
-/* The pins that hold it now, a bit each; 0: none, or resets. */
+/* The pins that hold it now, a bit each. With resets only a statement does. */
 unsigned session_pins(const struct session *s);
 const char *session_head(const struct session
 		*s); /* the statement that made the first of them, cut to SESSION_HEAD bytes */

@@ -65,10 +65,14 @@ void client_defer_send(struct client *cl); /* there is a server now: the BEGIN g
 /* An error of ours without a server: a deferred transaction is aborted by it. The status to tell. */
 char client_defer_fail(struct client *cl);
 
-/* client_session.c: what changes its session. A text goes to the server, or a statement will run; REFUSE_COUNT: it may. */
+/*
+ * client_session.c: what changes its session. A text goes to the server, or a statement will run, or those that a text
+ * EXECUTEs; REFUSE_COUNT: it may.
+ */
 enum refusal client_session_note(struct client *cl, const char *text, size_t n, bool whole);
 /* An unnamed statement that is too large to be kept is parsed: its server stays with it. */
 enum refusal client_session_large(struct client *cl, const char *text, size_t n);
+enum refusal client_session_edits(struct client *cl, const struct stmt_edits *edits);
 enum refusal client_session_run(struct client *cl, struct stmt *st);
 
 /* client_stmt.c: messages about prepared statements, where the server changes. */

@@ -281,6 +281,8 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 	}
 	if (!quiet) {
 		why = client_session_note(cl, t.p, t.n, t.whole);
+		if (why == REFUSE_COUNT && edits)
+			why = client_session_edits(cl, edits);
 		if (why != REFUSE_COUNT) {
 			stmt_edits_unref(&edits);
 			return client_refuse_message(cl, m, why);

@@ -30,30 +30,52 @@ static void client_warn(struct client *cl, const struct session_text *t)
 	session_free(&found);
 }
 
+static enum refusal client_session_text(struct client *cl, struct session_text *t)
+{
+	struct conn *s = cl->c.peer;
+
+	t->standard = client_standard_strings(cl);
+	if (cl->session_state != STATE_WARN)
+		return s->ops->serves->note(s, t, cl->session_state == STATE_RESET);
+	client_warn(cl, t);
+	return REFUSE_COUNT;
+}
+
 enum refusal client_session_note(struct client *cl, const char *text, size_t n, bool whole)
 {
 	struct session_text t = {.p = text, .n = n, .whole = whole};
-	struct conn *s = cl->c.peer;
 
 	if (cl->session_state == STATE_IGNORE || !session_may_change(&t))
 		return REFUSE_COUNT;
-	t.standard = client_standard_strings(cl);
-	if (cl->session_state != STATE_WARN)
-		return s->ops->serves->note(s, &t, cl->session_state == STATE_RESET);
-	client_warn(cl, &t);
-	return REFUSE_COUNT;
+	return client_session_text(cl, &t);
+}
+
+enum refusal client_session_edits(struct client *cl, const struct stmt_edits *edits)
+{
+	enum refusal why = REFUSE_COUNT;
+
+	for (uint32_t i = 0; i < edits->n && why == REFUSE_COUNT; i++)
+		if (edits->v[i].what == EDIT_USES)
+			why = client_session_run(cl, edits->v[i].name->stmt);
+	return why;
 }
 
 enum refusal client_session_run(struct client *cl, struct stmt *st)
 {
+	enum refusal why = REFUSE_COUNT;
 	struct session_text t;
 
-	if (!st || st->changes == STMT_UNCHANGING || cl->session_state == STATE_IGNORE)
+	if (!st || cl->session_state == STATE_IGNORE)
 		return REFUSE_COUNT;
-	t = (struct session_text){.p = st->body, .n = strlen(st->body), .whole = true};
-	if (st->changes == STMT_NOT_LOOKED_AT)
-		st->changes = session_may_change(&t) ? STMT_CHANGING : STMT_UNCHANGING;
-	return st->changes == STMT_CHANGING ? client_session_note(cl, t.p, t.n, true) : REFUSE_COUNT;
+	if (st->changes != STMT_UNCHANGING) {
+		t = (struct session_text){
+			.p = st->body, .n = strlen(st->body), .whole = true, .executes = stmt_is_sql(st)};
+		if (st->changes == STMT_NOT_LOOKED_AT)
+			st->changes = session_may_change(&t) ? STMT_CHANGING : STMT_UNCHANGING;
+		if (st->changes == STMT_CHANGING)
+			why = client_session_text(cl, &t);
+	}
+	return why == REFUSE_COUNT && st->edits ? client_session_edits(cl, st->edits) : why;
 }
 
 enum refusal client_session_large(struct client *cl, const char *text, size_t n)

@@ -511,59 +511,59 @@ static void server_prepared(struct server *s, const struct ownq_result *r, void 
 
 /* The texts that turn a server's parameters into others. */
 struct server_prepare {
-	struct buf encoding; /* client_encoding, in a Query of its own: a whole Query is read in one encoding */
-	struct buf who;	     /* back from the role, and who the session is: what comes then may need that */
-	struct buf sql, role;
+	struct buf
+		first; /* back to the rights of the login, since the others may need them; client_encoding: a Query is read in one */
+	struct buf sql; /* the others, and last who the session is */
 	unsigned n;
 	bool only_name; /* application_name alone differs */
 };
 
-static void server_prepare_var(struct server_prepare *p, const char *name, const char *to)
+static bool is_identity(const char *name)
 {
-	struct buf *sql = &p->sql;
-
-	if (!strcasecmp(name, "client_encoding"))
-		sql = &p->encoding;
-	else if (!strcasecmp(name, "session_authorization"))
-		sql = &p->who;
-	if (to)
-		var_set_sql(sql, name, to);
-	else
-		var_reset_sql(sql, name);
+	return !strcasecmp(name, "session_authorization") || !strcasecmp(name, "role");
 }
 
-/* SET SESSION AUTHORIZATION takes the role back, and what else is set may need the rights without it. */
-static void server_prepare_role(struct server_prepare *p, const char *from, const char *to, bool same)
+static bool differs(const char *a, const char *b)
 {
-	if (same && !buf_len(&p->who))
-		return;
-	if (to)
-		var_set_sql(&p->role, "role", to);
-	if (from)
-		buf_puts(&p->encoding, "RESET ROLE;");
+	return (a || b) && (!a || !b || strcmp(a, b) != 0);
+}
+
+/* SET SESSION AUTHORIZATION takes the role back. */
+static void server_prepare_identity(const struct server *s, const struct vars *wanted, struct server_prepare *p)
+{
+	const char *login = vars_get(s->at_login, "session_authorization"), *role = vars_get(wanted, "role");
+	const char *to = vars_get(wanted, "session_authorization");
+
+	if (vars_get(s->vars, "role"))
+		buf_puts(&p->first, "RESET ROLE;");
+	if (differs(vars_get(s->vars, "session_authorization"), login))
+		buf_puts(&p->first, "RESET SESSION AUTHORIZATION;");
+	if (to && differs(to, login))
+		var_set_sql(&p->sql, "session_authorization", to);
+	if (role)
+		var_set_sql(&p->sql, "role", role);
 }
 
 static void server_prepare_sql(const struct server *s, const struct vars *wanted, struct server_prepare *p)
 {
-	const char *name, *from, *to, *role_from = vars_get(s->vars, "role"), *role_to = vars_get(wanted, "role");
-	bool same_role = true;
+	const char *name, *from, *to;
 	size_t i = 0, j = 0;
 
 	p->only_name = true;
 	while (vars_diff(s->vars, wanted, &i, &j, &name, &from, &to)) {
+		struct buf *sql = strcasecmp(name, "client_encoding") ? &p->sql : &p->first;
+
 		if (var_kind(name) == VAR_FIXED)
 			continue;
 		p->only_name = p->only_name && !strcasecmp(name, "application_name");
 		p->n++;
-		if (strcasecmp(name, "role"))
-			server_prepare_var(p, name, to);
-		else
-			same_role = false;
+		if (!is_identity(name) && to)
+			var_set_sql(sql, name, to);
+		else if (!is_identity(name))
+			var_reset_sql(sql, name);
 	}
-	if (role_from || role_to)
-		server_prepare_role(p, role_from, role_to, same_role);
-	buf_append(&p->who, buf_head(&p->sql), buf_len(&p->sql));
-	buf_append(&p->who, buf_head(&p->role), buf_len(&p->role));
+	if (!p->only_name)
+		server_prepare_identity(s, wanted, p);
 }
 
 static void server_prepare_all(struct server *s, struct server_prepare *p, struct vars *wanted)
@@ -571,10 +571,10 @@ static void server_prepare_all(struct server *s, struct server_prepare *p, struc
 	struct ownq_call q = {.done = server_prepared,
 		.late = CLOSE_SERVER_PARAMETERS,
 		.timeout_us = server_settings(s)->server_connect_timeout};
-	bool two = buf_len(&p->encoding) && buf_len(&p->who);
+	bool two = buf_len(&p->first) && buf_len(&p->sql);
 
-	q.before = two ? buf_text(&p->encoding) : NULL;
-	q.sql = buf_text(buf_len(&p->who) ? &p->who : &p->encoding);
+	q.before = two ? buf_text(&p->first) : NULL;
+	q.sql = buf_text(buf_len(&p->sql) ? &p->sql : &p->first);
 	vars_unref(&s->wanted);
 	s->wanted = vars_ref(wanted);
 	server_goto(s, SS_PREPARE);
@@ -591,13 +591,11 @@ static bool server_prepare_differing(struct server *s, struct vars *wanted)
 		server_prepare_all(s, &p, wanted);
 	} else if (p.n) {
 		/* This one cannot fail in a way that matters: it goes in front of the request without a round trip. */
-		msgw_query(relay_out(&s->c), buf_text(&p.who));
+		msgw_query(relay_out(&s->c), buf_text(&p.sql));
 		server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW, .unnamed = true});
 	}
-	buf_free(&p.encoding);
-	buf_free(&p.who);
+	buf_free(&p.first);
 	buf_free(&p.sql);
-	buf_free(&p.role);
 	return !p.n || p.only_name;
 }
 

@@ -5,6 +5,7 @@
  * and go along to its next server.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "conn/link.h"
@@ -123,17 +124,23 @@ static void server_read_row(struct server *s, const char *const *values, size_t 
 static void server_read_done(struct server *s, const struct ownq_result *r, void *arg)
 {
 	struct conn *cl = s->c.peer;
+	bool ok = r->ok && r->status == 'I';
 	struct link_ready ready;
+	char text[300];
 
 	(void)arg;
-	if (!r->ok || r->status != 'I') {
+	if (!ok) {
 		server_forget_unreported(s);
 		s->reset_due = s->unclean = true;
-	}
-	if (cl) {
+	} else if (cl) {
 		ready = server_link_ready(s);
 		cl->ops->asks->settled(cl, &ready);
+	}
+	if (cl)
 		cl->ops->asks->done(cl);
+	if (cl && !ok) {
+		snprintf(text, sizeof(text), "%s: %s", close_rows[CLOSE_SESSION_STATE].text, r->text);
+		conn_close(cl, CLOSE_SESSION_STATE, text);
 	}
 	server_note_vars(s);
 	server_release(s);

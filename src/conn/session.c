@@ -14,9 +14,9 @@
 #include "proto/sqlscan.h"
 
 /* With more names than this all that the server can tell of are asked for. */
-enum { SESSION_NAMES = 64 };
+enum { SESSION_NAMES = 512 };
 
-enum { PIN_ALL = (1 << PINS) - 1 };
+enum { PIN_ALL = (1 << PINS) - 1, PIN_KEPT = 1 << PIN_STATEMENT };
 
 /* Which pins there are; which of them the transaction made that is not over yet; which end with it. */
 struct pins {
@@ -26,11 +26,12 @@ struct pins {
 struct touched {
 	char *name;
 	bool reset; /* the last statement took its value back */
+	bool fresh; /* no transaction that touched it is over yet: if it is rolled back nothing has changed */
 };
 
 struct session {
-	struct touched names[SESSION_NAMES];
-	unsigned n;
+	struct touched *names;
+	unsigned n, size;
 	bool resets;
 	bool all;	/* any parameter may have been set */
 	bool reset_all; /* all were taken back */
@@ -112,7 +113,8 @@ static void each_statement(const struct session_text *t, void (*fn)(const struct
 	enum sqlscan_result r;
 
 	while ((r = sqlscan_next(&scan, &st)) != SQLSCAN_END) {
-		fn(&st, arg);
+		if (st.class != STMT_PREPARE || t->executes)
+			fn(&st, arg);
 		if (r == SQLSCAN_UNKNOWN)
 			return;
 	}
@@ -165,8 +167,11 @@ static void touch(struct session *s, const char *name, bool reset)
 		s->all = true;
 		return;
 	}
-	s->names[s->n].name = xstrdup(MEM_SERVER, name);
-	s->names[s->n++].reset = reset;
+	if (s->n == s->size) {
+		s->size = s->size ? 2 * s->size : 4;
+		s->names = xrealloc(MEM_SERVER, s->names, s->size * sizeof(*s->names));
+	}
+	s->names[s->n++] = (struct touched){xstrdup(MEM_SERVER, name), reset, true};
 }
 
 struct noting {
@@ -245,13 +250,35 @@ void session_unpin(struct session *s, enum pin pin)
 
 /* ---- answers ---- */
 
+static void names_keep(struct session *s)
+{
+	for (unsigned i = 0; i < s->n; i++)
+		s->names[i].fresh = false;
+}
+
+static void names_undo(struct session *s)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < s->n; i++)
+		if (s->names[i].fresh)
+			xfree(MEM_SERVER, s->names[i].name);
+		else
+			s->names[kept++] = s->names[i];
+	s->n = kept;
+}
+
 void session_completed(struct session *s, const char *tag)
 {
 	if (!s)
 		return;
 	s->undone = !strcmp(tag, "ROLLBACK");
-	if (!strcmp(tag, "COMMIT")) {
+	if (s->undone) {
+		s->pins.ends =
+			0; /* also by ROLLBACK TO: whether what was to end them stood behind the savepoint is not known */
+	} else if (!strcmp(tag, "COMMIT")) {
 		pins_keep(&s->pins);
+		names_keep(s);
 		s->failed = false;
 	} else if (s->blind && (!strcmp(tag, "SET") || !strcmp(tag, "RESET"))) {
 		s->all = true;
@@ -264,26 +291,32 @@ void session_failed(struct session *s)
 		s->failed = true;
 }
 
-/* While there is more it is not known whose pins they are: then none goes. */
+/* While there is more it is not known whose pins and names they are: then none goes. */
 void session_ready(struct session *s, bool more)
 {
+	bool good = s && !s->failed && !s->undone;
+
 	if (!s)
 		return;
-	if (!s->failed && !s->undone) {
-		if (more)
-			s->pins.fresh = 0;
-		else
-			pins_keep(&s->pins);
-	} else if (!more) {
+	if (good && more)
+		s->pins.fresh = 0;
+	else if (good)
+		pins_keep(&s->pins);
+	else if (!more)
 		pins_undo(&s->pins);
-	}
+	else
+		s->pins.ends = 0;
+	if (!good && !more)
+		names_undo(s);
+	else
+		names_keep(s);
 	s->failed = s->undone = false;
 	s->blind = s->blind && more;
 }
 
 unsigned session_pins(const struct session *s)
 {
-	return s && !s->resets ? s->pins.held : 0;
+	return !s ? 0 : s->resets ? s->pins.held & PIN_KEPT : s->pins.held;
 }
 
 const char *session_head(const struct session *s)
@@ -298,7 +331,7 @@ int64_t session_pinned_us(const struct session *s)
 
 bool session_must_reset(const struct session *s)
 {
-	return s && s->resets && (s->pins.held || s->n || s->all || s->reset_all);
+	return s && s->resets && ((s->pins.held & ~PIN_KEPT) || s->n || s->all || s->reset_all);
 }
 
 bool session_must_read(const struct session *s)
@@ -339,21 +372,50 @@ static bool is_touched(const struct session *s, const char *name)
 	return false;
 }
 
-bool session_read_sql(const struct session *s, const struct vars *now, const struct vars *reported, struct buf *sql)
+/* Everybody may see them, and what is put in front of the others changes them. */
+static const char timeout[] = "statement_timeout";
+
+static bool is_read_first(const char *name)
+{
+	return !strcasecmp(name, "role") || !strcasecmp(name, timeout);
+}
+
+static void put_rows(const struct session *s, const struct vars *now, const struct vars *reported, struct buf *sql,
+	bool first)
 {
 	for (unsigned i = 0; i < s->n; i++)
-		if (!vars_get(reported, s->names[i].name))
+		if (!vars_get(reported, s->names[i].name) && is_read_first(s->names[i].name) == first)
 			put_name_row(sql, s->names[i].name, s->names[i].reset);
 	/* Of what was taken back, and of what cannot be named, all that the server was known to have is asked for. */
-	if (s->reset_all || s->all)
-		for (size_t i = 0; i < vars_count(now); i++)
-			if (!vars_get(reported, vars_name(now, i)) && !is_touched(s, vars_name(now, i)))
-				put_name_row(sql, vars_name(now, i), true);
-	if (s->all)
+	for (size_t i = 0; (s->reset_all || s->all) && i < vars_count(now); i++)
+		if (!vars_get(reported, vars_name(now, i)) && !is_touched(s, vars_name(now, i)) &&
+			is_read_first(vars_name(now, i)) == first)
+			put_name_row(sql, vars_name(now, i), true);
+	if (s->all && first && !is_touched(s, timeout) && !vars_get(now, timeout))
+		put_name_row(sql, timeout, true);
+	if (s->all && !first)
 		buf_printf(sql,
 			"%s pg_catalog.lower(name), pg_catalog.current_setting(name, true), false"
-			" FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'",
+			" FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'"
+			" AND name OPERATOR(pg_catalog.<>) 'statement_timeout'",
 			buf_len(sql) ? " UNION ALL SELECT" : "SELECT");
+}
+
+bool session_read_sql(const struct session *s, const struct vars *now, const struct vars *reported, struct buf *sql)
+{
+	struct buf rest = {0};
+
+	put_rows(s, now, reported, sql, true);
+	put_rows(s, now, reported, &rest, false);
+	if (buf_len(&rest)) {
+		if (buf_len(sql))
+			buf_puts(sql, ";");
+		/* Not every role may see all that a session has, and the time for a statement is the client's. */
+		buf_puts(sql, "SET LOCAL statement_timeout = 0;SET LOCAL ROLE NONE;");
+		buf_append(sql, buf_head(&rest), buf_len(&rest));
+	}
+	sql->failed = sql->failed || buf_failed(&rest);
+	buf_free(&rest);
 	return buf_len(sql) > 0;
 }
 
@@ -375,6 +437,7 @@ void session_free(struct session **s)
 		return;
 	for (unsigned i = 0; i < (*s)->n; i++)
 		xfree(MEM_SERVER, (*s)->names[i].name);
+	xfree(MEM_SERVER, (*s)->names);
 	xfree(MEM_SERVER, *s);
 	*s = NULL;
 }

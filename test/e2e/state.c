@@ -70,6 +70,12 @@ static void transactions_decide(void **state)
 	db_value(a, "select set_config('statement_timeout', '3s', false)");
 	db_value(c, "select 1");
 	assert_string_equal(db_value(a, "show statement_timeout"), "3s");
+	/* SQL's prepared statements change it when they are executed. */
+	db_value(a, "prepare longer as select set_config('statement_timeout', '5s', false)");
+	assert_string_equal(db_value(a, "show statement_timeout"), "3s");
+	db_value(a, "execute longer");
+	assert_string_equal(db_value(c, "show statement_timeout"), "0");
+	assert_string_equal(db_value(a, "show statement_timeout"), "5s");
 	/* A name that the text does not tell. */
 	db_value(a, "select set_config(n, '4s', false) from (values ('statement_timeout')) v(n)");
 	assert_string_equal(db_value(c, "show statement_timeout"), "0");
@@ -105,6 +111,14 @@ static void roles_are_the_clients(void **state)
 	assert_string_equal(db_value(c, "select session_user"), "postgres");
 	assert_string_equal(db_value(a, "select session_user"), "state_role");
 	db_value(a, "set session authorization default");
+	/* What the role may not see is read all the same. */
+	db_value(a, "set session_preload_libraries = ''; set app.x = 'mine'; set role state_role");
+	assert_string_equal(db_value(c, "select current_user"), "postgres");
+	assert_string_equal(db_value(a, "select current_user || ' ' || current_setting('app.x')"), "state_role mine");
+	assert_string_equal(db_error(a, "set \"a\xff.b\" to 1"), "22021");
+	assert_string_equal(db_value(c, "select current_user"), "postgres");
+	assert_string_equal(db_value(a, "select current_user || ' ' || current_setting('app.x')"), "state_role mine");
+	db_value(a, "reset role");
 	assert_string_equal(db_value(a, "select session_user"), "postgres");
 	pg_value(pg_shared(), "drop role state_role");
 }
@@ -181,6 +195,9 @@ static void temporary_tables_and_locks(void **state)
 		assert_string_equal(db_value(a, "select n from mine"), "5");
 		assert_string_equal(db_error(c, "select n from mine"), "42P01");
 	}
+	db_value(a, "begin; savepoint s; discard temp; rollback to s; commit");
+	assert_string_equal(db_error(c, "select n from mine"), "42P01");
+	assert_string_equal(db_value(a, "select n from mine"), "5");
 	db_value(a, "discard temp");
 	assert_string_equal(db_error(a, "select n from mine"), "42P01");
 	db_value(a, "begin; declare k cursor with hold for select generate_series(1, 9); commit");

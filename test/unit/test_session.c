@@ -76,6 +76,9 @@ static void test_pins(void **state)
 		{"listen x; unlisten *", "LISTEN UNLISTEN I", ""},
 		{"unlisten *; listen x", "UNLISTEN LISTEN I", "LISTEN "},
 		{"listen x; unlisten x", "LISTEN UNLISTEN I", "LISTEN "},
+		{"listen x; savepoint s; unlisten *; rollback to s; commit",
+			"LISTEN SAVEPOINT UNLISTEN ROLLBACK COMMIT I", "LISTEN "},
+		{"prepare p as select pg_advisory_lock(1)", "PREPARE I", ""},
 		{"create temp table t(a int)", "CREATE_TABLE I", "TEMP "},
 		{"create temp table t(a int) on commit drop", "CREATE_TABLE I", ""},
 		{"create temp table t(a int); discard temp", "CREATE_TABLE DISCARD_TEMP I", ""},
@@ -183,13 +186,16 @@ static void test_names(void **state)
 		{"set work_mem to 1; reset work_mem", "SET RESET I", "work_mem? "},
 		{"set app.x to 1; set app.y to 2", "SET SET I", "app.x app.y "},
 		{"select set_config('app.x', '1', false)", "SELECT_1 I", "app.x "},
-		{"select set_config(n, '1', false) from t", "SELECT_1 I", "jit? *"},
+		{"select set_config(n, '1', false) from t", "SELECT_1 I", "statement_timeout? jit? *"},
 		{"set role x", "SET I", "role "},
 		{"set session authorization x", "SET I", "role? "},
 		{"reset role", "RESET I", "role? "},
 		{"reset all", "RESET I", "jit? "},
 		{"set work_mem to 1; discard all", "SET DISCARD_ALL I", "work_mem? jit? "},
 		{"select 1", "SELECT_1 I", ""},
+		{"set work_mem to 1", "! I", ""},
+		{"set work_mem to 1; rollback", "SET ROLLBACK I", ""},
+		{"set work_mem to 1; commit; set jit to on; rollback", "SET COMMIT SET ROLLBACK I", "work_mem jit "},
 	};
 	struct vars_table *t = vars_table_new();
 	struct vars *now = vars_empty(t), *reported = vars_empty(t);
@@ -239,12 +245,12 @@ static void test_many_names(void **state)
 	char sql[40];
 
 	(void)state;
-	for (int i = 0; i < 64; i++) {
+	for (int i = 0; i < 512; i++) {
 		snprintf(sql, sizeof sql, "set a.b%d to 1; set a.b%d to 2", i, i);
 		note(&s, sql);
 	}
 	assert_false(session_has_unknown(s));
-	note(&s, "set a.b64 to 1");
+	note(&s, "set a.b512 to 1");
 	assert_true(session_has_unknown(s));
 	session_free(&s);
 }

@@ -19,7 +19,7 @@ struct endpoint;
 struct pooler;
 
 /* Of protocol 3.0, and from 3.2 on (55.2.8: a secret of 4 to 256 bytes; ours has PostgreSQL's 32), each with the process id. */
-enum { CANCEL_KEY = 8, CANCEL_KEY_LONG = 36 };
+enum { CANCEL_KEY = 8, CANCEL_KEY_LONG = 36, LONG_KEY_MINOR = 2 };
 
 /*
  * Process id and secret as a client of protocol 3.0 was told them; embedded in it. What a longer key has more follows from

@@ -69,7 +69,6 @@ struct client {
 	bool pinned : 1;	   /* its server stays with it beyond its transaction */
 	uint8_t session_state : 2; /* enum session_state, where it applies: IGNORE in session mode */
 	bool second_try : 1;	   /* a server was lost while this request's parameters were set */
-	bool long_key : 1;	   /* protocol 3.2: it was told the longer form of its key */
 	bool unsettled : 1;	   /* session mode: its parameters are to be set again before its next request */
 	int64_t query_us;	   /* when its request began, 0: none */
 	int64_t xact_us;	   /* when its transaction began, 0: none */

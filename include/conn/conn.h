@@ -151,11 +151,12 @@ struct conn {
 	bool blocked : 1;		 /* a write was short: nothing more until it is writable */
 	bool resuming : 1, flushing : 1; /* stands on the list */
 	uint8_t holds : 2;		 /* enum conn_holds */
-	uint8_t replication : 2;	 /* enum conn_replication */
 	bool eof : 1;			 /* the peer has closed; `in` holds what it said last */
 	bool mute : 1;			 /* writes to it fail: what is for it is dropped */
 	bool torn : 1;			 /* out ends inside a message whose rest will not come */
 	bool fresh : 1;			 /* nothing was read yet */
+	uint8_t replication : 2;	 /* enum conn_replication */
+	uint8_t minor : 2;		 /* it speaks protocol 3.minor */
 };
 
 TAILQ_HEAD(conn_list, conn);

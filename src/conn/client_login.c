@@ -315,13 +315,19 @@ static void login_add_host(struct client *cl)
 	vars_put(&cl->startup, "application_name", text);
 }
 
+static size_t login_key_length(const struct client *cl)
+{
+	return cl->c.minor >= LONG_KEY_MINOR ? CANCEL_KEY_LONG : CANCEL_KEY;
+}
+
 void client_tell_key(const struct client *cl, struct buf *out)
 {
+	size_t n = login_key_length(cl);
 	uint8_t key[CANCEL_KEY_LONG];
 
-	if (cl->long_key)
+	if (n == CANCEL_KEY_LONG)
 		cancel_key_lengthen(cl->c.pooler, &cl->key, key);
-	msgw_backend_key(out, cl->long_key ? key : cl->key.key, cl->long_key ? sizeof(key) : sizeof(cl->key.key));
+	msgw_backend_key(out, n == CANCEL_KEY_LONG ? key : cl->key.key, n);
 }
 
 /* The last words of the welcome. */
@@ -699,18 +705,17 @@ enum verdict client_login_message(struct client *cl, const struct msg *m)
 static void login_negotiate(struct client *cl)
 {
 	struct login *l = cl->login;
-	uint16_t minor = l->st.minor < WIRE_MINOR ? l->st.minor : WIRE_MINOR;
 	const char **unknown, *name, *value;
 	size_t n = 0, at = 0;
 
-	cl->long_key = minor >= 2;
+	cl->c.minor = (l->st.minor < WIRE_MINOR ? l->st.minor : WIRE_MINOR) & 3;
 	if (!l->options && l->st.minor <= WIRE_MINOR)
 		return;
 	unknown = xcalloc(MEM_LOGIN, l->options + 1, sizeof(*unknown));
 	while (n < l->options && startup_next(&l->st, &at, &name, &value))
 		if (login_own(l, name) == &l->option)
 			unknown[n++] = name;
-	msgw_negotiate_version(relay_out(&cl->c), minor, unknown, n);
+	msgw_negotiate_version(relay_out(&cl->c), cl->c.minor, unknown, n);
 	xfree(MEM_LOGIN, unknown);
 }
 
@@ -814,7 +819,7 @@ static void login_on_cancel(struct client *cl, const struct startup *st)
 	client_goto(cl, CS_CANCEL);
 	if (key)
 		of = container_of(key, struct client, key);
-	if (of && of->long_key == (st->key_len == CANCEL_KEY_LONG))
+	if (of && st->key_len == login_key_length(of))
 		client_cancel(of, cl);
 	else if (!peer_cancel(cl->c.pooler, (const uint8_t *)st->key, st->key_len, &cl->c))
 		conn_close(&cl->c, CLOSE_CANCEL_UNKNOWN, NULL);

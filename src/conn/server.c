@@ -254,6 +254,7 @@ struct server *server_make(struct pool *p, bool reserve, struct conn *own)
 	s->slot.owner = &s->c;
 	if (own) {
 		pool_slot_own(&s->slot);
+		s->dirty = true;
 		s->c.replication = own->replication;
 		conn_link(own, &s->c);
 	}
@@ -323,11 +324,7 @@ void server_release(struct server *s)
 	assert(!s->c.peer && !s->ownq);
 	server_stmt_parted(s);
 	server_record_end(s);
-	if (s->slot.own) {
-		conn_close(&s->c, CLOSE_SERVER_OWN, NULL);
-		return;
-	}
-	if (s->cancels) { /* a cancel that is still on its way must not hit the next user */
+	if (s->cancels && !s->dirty) { /* a cancel that is still on its way must not hit the next user */
 		s->drain_due_us = 0;
 		if (s->c.state != SS_DRAIN)
 			server_goto(s, SS_DRAIN);
@@ -338,7 +335,11 @@ void server_release(struct server *s)
 		return;
 	}
 	if (!server_is_clean(s)) {
-		conn_close(&s->c, s->fatal_code[0] ? CLOSE_SERVER_SAID : CLOSE_SERVER_DIRTY, NULL);
+		conn_close(&s->c,
+			s->fatal_code[0] ? CLOSE_SERVER_SAID
+			: s->slot.own	 ? CLOSE_SERVER_OWN
+					 : CLOSE_SERVER_DIRTY,
+			NULL);
 		return;
 	}
 	if (s->mixed) {
@@ -441,7 +442,7 @@ static void server_cancel(struct conn *c, struct conn *by)
 static void server_left(struct conn *c, bool cancel)
 {
 	struct server *s = conn_server(c);
-	bool session = slot_mode(&s->slot) == POOL_SESSION;
+	bool session = s->slot.pool->mode == POOL_SESSION;
 	const struct settings *set = server_settings(s);
 
 	assert(!s->c.peer);

@@ -97,8 +97,8 @@ static void server_send_startup(struct server *s)
 	struct buf *out = relay_out(&s->c);
 	uint32_t mark;
 
-	s->login->minor = s->endpoint->old ? 0 : WIRE_MINOR;
-	mark = msgw_startup_begin(out, s->login->minor);
+	s->c.minor = s->endpoint->old ? 0 : WIRE_MINOR;
+	mark = msgw_startup_begin(out, s->c.minor);
 	server_startup_pair(out, "user", p->user->name);
 	server_startup_pair(out, "database", conf && conf->dbname ? conf->dbname : p->db->name);
 	if (conf) {
@@ -197,8 +197,7 @@ static bool server_should_secure(const struct server *s, const char *code)
 /* Its first word is that it does not understand? Then in the oldest version of the protocol. */
 static bool server_is_old(const struct server *s, const char *code)
 {
-	return s->login->minor && s->login->error && !s->login->heard &&
-	       (!strcmp(code, "0A000") || !strcmp(code, "08P01"));
+	return s->c.minor && s->login->error && !s->login->heard && (!strcmp(code, "0A000") || !strcmp(code, "08P01"));
 }
 
 /* The client whose own server does not come to be hears the server's own words. */
@@ -440,8 +439,10 @@ static void server_negotiate(struct server *s, const struct msg *m)
 	char text[80];
 
 	/* The manual has it send the minor version alone, PostgreSQL sends both. */
-	if (msgr_end(&r) && !options && !s->login->admitted && (major == 3 || !major) && minor <= s->login->minor)
+	if (msgr_end(&r) && !options && !s->login->admitted && (major == 3 || !major) && minor <= s->c.minor) {
+		s->c.minor = minor & 3;
 		return;
+	}
 	snprintf(text, sizeof(text), "the server offers protocol %u.%u with %u unknown options", major, minor, options);
 	server_login_failed(s, "", text, true);
 }

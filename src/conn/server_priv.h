@@ -20,7 +20,6 @@ struct server_login {
 	struct dial dial;
 	uint64_t tried;		 /* hosts of the list that this attempt has tried, a bit each */
 	bool secure;		 /* sslmode allow: the second try at the same host, with TLS */
-	uint16_t minor;		 /* the version of the protocol that was asked for */
 	bool heard;		 /* it has said something */
 	const struct msg *error; /* what it fails with, while that is looked at */
 	char *secret;		 /* of the user, or NULL */

@@ -246,7 +246,7 @@ static enum verdict server_ready_for(struct server *s, struct conn *cl)
 	r = server_link_ready(s);
 	v = cl->ops->asks->ready(cl, &r);
 
-	if (s->slot.pool && slot_mode(&s->slot) == POOL_SESSION)
+	if (s->slot.pool && s->slot.pool->mode == POOL_SESSION)
 		s->reset_due = true; /* whatever the mode is when they part */
 	if (v == V_CLOSED)
 		return conn_is_closed(&s->c) ? V_CLOSED : V_DROP;

@@ -18,6 +18,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.postgresql.PGConnection;
+import org.postgresql.PGNotification;
 import org.postgresql.copy.CopyManager;
 import org.postgresql.largeobject.LargeObject;
 import org.postgresql.largeobject.LargeObjectManager;
@@ -207,6 +208,16 @@ public class Pgjdbc {
 		check(number(c, "select 17") == 17, tag);
 	}
 
+	static void listen(Connection c, Connection other) throws Exception {
+		try (Statement s = c.createStatement(); Statement o = other.createStatement()) {
+			s.execute("listen pgjdbc_news");
+			o.execute("notify pgjdbc_news, 'hello'");
+			PGNotification[] heard = c.unwrap(PGConnection.class).getNotifications(20000);
+			check(heard != null && heard.length == 1 && heard[0].getParameter().equals("hello"), "a notification");
+			s.execute("unlisten *");
+		}
+	}
+
 	// The driver describes a statement once: that a column was added it hears only where its own statement failed for it.
 	static void star(Connection c) throws Exception {
 		for (int i = 0; i < 3; i++)
@@ -262,6 +273,8 @@ public class Pgjdbc {
 			d.get();
 		pool.shutdown();
 		cancel(all[0], all[1], "t0");
+		listen(all[0], all[1]);
+		listen(all[2], all[0]);
 
 		// A table that changes behind statements that are prepared.
 		for (Connection c : all)

@@ -278,6 +278,18 @@ static void cancel(struct user *u, PGconn *other)
 	assert_string_equal(db_value(u->conn, "select '%s'", u->tag), u->tag);
 }
 
+static void listen(struct user *u, PGconn *other)
+{
+	PGnotify *n;
+
+	db_value(u->conn, "listen libpq_news");
+	db_value(other, "notify libpq_news, '%s'", u->tag);
+	WAIT_UNTIL(PQconsumeInput(u->conn) && (n = PQnotifies(u->conn)));
+	assert_string_equal(n->extra, u->tag);
+	PQfreemem(n);
+	db_value(u->conn, "unlisten *");
+}
+
 void libpq_drive(const char *dsn)
 {
 	static void (*const steps[])(struct user * u) = {
@@ -291,6 +303,8 @@ void libpq_drive(const char *dsn)
 		for (size_t i = 0; i < CLIENTS; i++)
 			steps[k](&users[i]);
 	cancel(&users[0], users[1].conn);
+	listen(&users[0], users[1].conn);
+	listen(&users[2], users[0].conn);
 	assert_string_equal(db_value(users[0].conn, "select count(*) from libpq_test"), "0");
 	db_value(users[0].conn, "drop table libpq_test");
 }

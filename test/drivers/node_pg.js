@@ -108,12 +108,23 @@ async function cancel(c, other, tag) {
 	assert.equal(await value(c, "select $1::text", [tag]), tag);
 }
 
+// A listener keeps a server to itself until it has enough.
+async function listen(c, other) {
+	await c.query("listen node_pg_news");
+	const heard = new Promise((resolve) => c.once("notification", (n) => resolve(n.payload)));
+	await other.query("select pg_notify('node_pg_news', $1)", ["hello"]);
+	assert.equal(await heard, "hello");
+	await c.query("unlisten *");
+}
+
 async function main() {
 	const all = await Promise.all(Array.from({ length: clients }, () => connect()));
 	await all[0].query("drop table if exists node_pg_test; create table node_pg_test (id int, v text)");
 	for (const step of [statements, transactions, cursors, copies, (c, tag) => pipelines(tag)])
 		await Promise.all(all.map((c, i) => step(c, `t${i}`)));
 	await cancel(all[0], all[1], "t0");
+	await listen(all[0], all[1]);
+	await listen(all[2], all[0]);
 
 	// A table that changes behind statements that are prepared.
 	const star = { name: "star", text: "select * from node_pg_test limit 1", values: [] };

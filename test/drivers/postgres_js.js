@@ -79,10 +79,19 @@ async function cancel() {
 	await assert.rejects(query, { code: "57014" });
 }
 
+async function listen() {
+	let hear;
+	const heard = new Promise((resolve) => (hear = resolve));
+	const { unlisten } = await sql.listen("postgres_js_news", hear);
+	await sql.notify("postgres_js_news", "hello");
+	assert.equal(await heard, "hello");
+	await unlisten();
+}
+
 async function main() {
 	await sql`drop table if exists postgres_js_test`;
 	await sql`create table postgres_js_test (id int, v text)`;
-	for (const step of [statements, transactions, cursors, copies, cancel, statements]) await step();
+	for (const step of [statements, transactions, cursors, copies, cancel, listen, statements]) await step();
 
 	// A table that changes behind statements that are prepared.
 	const star = () => sql`select * from postgres_js_test limit 1`;

@@ -200,6 +200,7 @@ static void settle(struct client *c)
 	statement(c, "same", "select tag || $1::text from mine");
 	statement(c, "own", text(c, "select '%s' || $1::text", c->tag));
 	statement(c, "dates", DATES);
+	command(c, text(c, "prepare \"by SQL\"(text) as select '%s' || tag || $1 from mine", c->tag));
 }
 
 static void name_from_start(struct client *c)
@@ -305,6 +306,7 @@ static void named(struct client *c)
 	is_value(c, text(c, "%s%s", c->tag, x));
 	take(c, PQexecPrepared(c->conn, "dates", 0, NULL, NULL, NULL, 0));
 	is_value(c, dates[c->style][c->zone]);
+	value(c, text(c, "execute \"by SQL\"('%s')", x), text(c, "%s%s%s", c->tag, c->tag, x));
 	take(c, PQprepare(c->conn, "own", "select 'taken'", 0, NULL));
 	is_error(c, "42P05", "\"own\"");
 }

@@ -27,12 +27,26 @@ async def work(conn, tag):
     assert await conn.fetchval("select count(*) from asyncpg_test where v = $1", tag) == 100
 
 
+async def listen(conn, other):
+    heard = asyncio.get_running_loop().create_future()
+
+    def hear(_conn, _pid, _channel, payload):
+        heard.set_result(payload)
+    await conn.add_listener("asyncpg_news", hear)
+    await other.execute("select pg_notify('asyncpg_news', $1)", "hello")
+    assert await heard == "hello"
+    await conn.remove_listener("asyncpg_news", hear)
+    await conn.execute("unlisten *")    # UNLISTEN of a channel does not give the server back
+
+
 async def main():
     conns = [await asyncpg.connect(sys.argv[1]) for _ in range(6)]
     await conns[0].execute("drop table if exists asyncpg_test; create table asyncpg_test (id int, v text)")
     await asyncio.gather(*[work(c, "t%d" % i) for i, c in enumerate(conns)])
     assert (await conns[0].copy_records_to_table("asyncpg_test", records=[(i, "c") for i in range(10)])) == "COPY 10"
     assert await conns[1].fetchval("select count(*) from asyncpg_test") == 610
+    await listen(conns[0], conns[1])
+    await listen(conns[2], conns[0])
     for c in conns:
         await c.fetch("select * from asyncpg_test limit 1")
     await conns[0].execute("alter table asyncpg_test add column w int")

@@ -69,12 +69,21 @@ def transactions(conn):
     conn.execute("delete from %s" % table)
 
 
+def listen(conn, other):
+    conn.execute("listen psycopg3_news")
+    other.execute("select pg_notify('psycopg3_news', %s)", ("hello",))
+    assert next(conn.notifies()).payload == "hello"
+    conn.execute("unlisten *")
+
+
 with psycopg.connect(dsn, autocommit=True) as a, psycopg.connect(dsn, autocommit=True) as b:
     a.execute("drop table if exists " + table)
     a.execute("create table %s (id int, v text)" % table)
     for step in (prepared, pipeline, copy, cursors, transactions):
         for conn in (a, b, a):
             step(conn)
+    listen(a, b)
+    listen(b, a)
     a.execute("alter table %s add column w int" % table)
     for conn in (a, b):
         conn.execute("select * from " + table, prepare=True).fetchall()

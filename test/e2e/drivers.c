@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
+#include "drivers/libpq.h"
 #include "lib/e2e.h"
 
 static struct bouncer *start(unsigned servers)
@@ -76,6 +77,46 @@ static void dbd_pg(void **state)
 		e2e_text("perl '%s' 127.0.0.1 %d app_scram x app", script("dbd_pg.pl"), bouncer_port(b)));
 }
 
+/* Packages of npm, in the folder that PSB_TEST_NODE_PATH names (./run-tests fetches them). */
+static void node(const char *package, const char *name)
+{
+	const char *path = getenv("PSB_TEST_NODE_PATH");
+	const char *at = e2e_text("NODE_PATH='%s' node", path ? path : "");
+
+	drive(e2e_text("%s -e 'require(\"%s\")'", at, package),
+		e2e_text("%s '%s' 'postgresql://app_scram:x@127.0.0.1:%d/app?sslmode=disable'", at, script(name),
+			bouncer_port(start(2))));
+}
+
+static void node_pg(void **state)
+{
+	(void)state;
+	node("pg", "node_pg.js");
+}
+
+static void postgres_js(void **state)
+{
+	(void)state;
+	node("postgres", "postgres_js.js");
+}
+
+/* java compiles the source by itself. */
+static void pgjdbc(void **state)
+{
+	static const char jar[] = "/usr/share/java/postgresql.jar";
+
+	(void)state;
+	drive(e2e_text("javac -version && test -e %s", jar),
+		e2e_text("java -XX:TieredStopAtLevel=1 -cp %s '%s' '127.0.0.1:%d/app?user=app_scram&password=x'", jar,
+			script("Pgjdbc.java"), bouncer_port(start(2))));
+}
+
+static void libpq(void **state)
+{
+	(void)state;
+	libpq_drive(e2e_text("%s dbname=app user=app_scram", bouncer_dsn(start(2))));
+}
+
 /* Every protocol of pgbench, and its pipelines. */
 static void pgbench(void **state)
 {
@@ -110,9 +151,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		e2e_test(pgbench),
+		e2e_test(libpq),
 		e2e_test(psycopg3),
 		e2e_test(asyncpg),
 		e2e_test(dbd_pg),
+		e2e_test(node_pg),
+		e2e_test(postgres_js),
+		e2e_test(pgjdbc),
 	};
 
 	e2e_init();

@@ -214,9 +214,12 @@ static void reading_all(struct reading *r)
 				stmt_edits_unref(&r->edits);
 				return;
 			}
-			/* Behind others it is parsed under the settings that they leave. */
+			/*
+			 * Shared is what one Query prepares: behind others it is parsed under the settings that they leave,
+			 * and of a Parse it is not certain that we see it done.
+			 */
 			reading_name(r, kind, &st, &name,
-				!r->statement && sqlscan_next(&behind, &other) == SQLSCAN_END);
+				!r->kept && !r->statement && sqlscan_next(&behind, &other) == SQLSCAN_END);
 			break;
 		}
 	}

@@ -270,6 +270,8 @@ static bool server_keeps_waiting(const struct server *s)
 {
 	const struct conn *cl = s->c.peer;
 
+	if (s->ring.copying) /* whatever comes but its data ends the session: there is nothing to wait for */
+		return false;
 	switch ((enum conn_holds)cl->holds) {
 	case HOLDS_NOTHING: return false;
 	case HOLDS_FOR_BEGIN: return s->ring.begins;
@@ -294,6 +296,8 @@ bool server_stmt_must_wait(struct conn *c, bool unnamed)
 	struct server *s = conn_server(c);
 	struct conn *cl = c->peer;
 
+	if (s->ring.copying)
+		return false;
 	if (!server_is_uncertain(s, unnamed ? cl->unnamed_batch : cl->names_batch) &&
 		(unnamed || (!s->ring.altering && s->ring.answers < ANSWERS_MAX)))
 		return false;

@@ -73,6 +73,12 @@ struct link_server_ops {
 	void (*edits)(struct conn *s, struct stmt_edits *e);
 	/* In place of a refused message: one that fails the batch on the server. */
 	void (*refuse)(struct conn *s, enum refusal why, bool simple);
+	/*
+	 * The client's name n, of a statement that is stale, gets a new one of the same text. refuse_stale: a server that lacks a
+	 * stale one refuses it, as one that has it does. True: the names are right; false: memory is out.
+	 */
+	bool (*renew)(struct conn *s, struct stmt_name *n);
+	void (*refuse_stale)(struct conn *s, struct stmt_name *n);
 	/* Is a request outstanding, or a batch open? */
 	bool (*is_busy)(const struct conn *s);
 	/* Has what runs cancelled; by is closed when the request has landed. */

@@ -10,14 +10,14 @@
 struct buf;
 
 enum refusal {
-#define REFUSAL(name, code, text, hint) REFUSE_##name,
+#define REFUSAL(name, code, text, hint, routine) REFUSE_##name,
 #include "tbl/refusals.h"
 #undef REFUSAL
 	REFUSE_COUNT
 };
 
 struct refusal_row {
-	const char *code, *text, *hint;
+	const char *code, *text, *hint, *routine;
 };
 extern const struct refusal_row refusal_rows[REFUSE_COUNT];
 

@@ -44,6 +44,7 @@ struct stmt {
 	uint64_t uses;	       /* ... and what stmt's users count here, this unit does not */
 	uint8_t changes;       /* enum stmt_changes, theirs too */
 	bool shared;
+	bool stale; /* a server has said that its result is not what it was: whoever parses the same gets another one */
 	char name[STMT_NAME];	  /* on servers: "psbouncer_" and the number */
 	size_t len;		  /* of the body */
 	struct stmt_edits *edits; /* names of SQL's in its text; a reference or NULL */
@@ -74,6 +75,9 @@ struct stmt *stmt_get(struct stmt_table *t, struct vars *settings, const void *b
 	__attribute__((warn_unused_result));
 struct stmt *stmt_ref(struct stmt *s);
 void stmt_unref(struct stmt **s); /* NULL inside is fine; sets it to NULL. The last one frees it. */
+
+/* It is stale from here on. */
+void stmt_retire(struct stmt *s);
 
 /* All of them in the order of their numbers: start with NULL. s must still be there. */
 struct stmt *stmt_next(const struct stmt_table *t, const struct stmt *s);
@@ -118,6 +122,8 @@ struct stmt_name *stmt_map_find(const struct stmt_map *m, const char *name);
 struct stmt_name *stmt_map_add(struct stmt_map **m, const char *name, struct stmt *s);
 /* Takes a name out that is there. Without another reference it is freed. */
 void stmt_map_remove(struct stmt_name *n);
+/* n stands for s from here on, whose reference is taken over. */
+void stmt_name_renew(struct stmt_name *n, struct stmt *s);
 /* The Parse did not happen: n is out, if it is in, and does not come back. */
 void stmt_map_fail(struct stmt_name *n);
 /*

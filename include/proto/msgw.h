@@ -26,6 +26,7 @@ struct msgw_error {
 	const char *code;
 	const char *message;
 	const char *detail, *hint;
+	const char *routine; /* NULL: "psbouncer" */
 };
 void msgw_error(struct buf *b, const struct msgw_error *e);  /* ErrorResponse */
 void msgw_notice(struct buf *b, const struct msgw_error *e); /* NoticeResponse */

@@ -275,8 +275,16 @@ static enum verdict client_about(struct client *cl, enum request_kind kind, cons
 	why = kind == REQ_BIND ? client_session_run(cl, n->stmt) : REFUSE_COUNT;
 	if (why != REFUSE_COUNT)
 		return client_refuse_message(cl, m, why);
-	if (!s->ops->serves->has(s, n->stmt))
-		s->ops->serves->put(s, n->stmt);
+	if (!s->ops->serves->has(s, n->stmt)) {
+		if (n->stmt->stale && kind == REQ_BIND) { /* the client may count on what it was told of its result */
+			s->ops->serves->refuse_stale(s, n);
+			return V_DROP;
+		}
+		if (n->stmt->stale && !s->ops->serves->renew(s, n))
+			return client_out_of_memory(cl);
+		if (!s->ops->serves->has(s, n->stmt))
+			s->ops->serves->put(s, n->stmt);
+	}
 	n->stmt->uses++;
 	q.name = stmt_name_ref(n);
 	s->ops->serves->expect(s, q);

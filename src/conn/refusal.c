@@ -6,7 +6,7 @@
 #include "proto/msgw.h"
 
 const struct refusal_row refusal_rows[REFUSE_COUNT] = {
-#define REFUSAL(name, code, text, hint) [REFUSE_##name] = {code, text, hint},
+#define REFUSAL(name, code, text, hint, routine) [REFUSE_##name] = {code, text, hint, routine},
 #include "tbl/refusals.h"
 #undef REFUSAL
 };
@@ -14,7 +14,8 @@ const struct refusal_row refusal_rows[REFUSE_COUNT] = {
 void refusal_write(struct buf *out, enum refusal why)
 {
 	const struct refusal_row *r = &refusal_rows[why];
-	struct msgw_error e = {.severity = "ERROR", .code = r->code, .message = r->text, .hint = r->hint};
+	struct msgw_error e = {
+		.severity = "ERROR", .code = r->code, .message = r->text, .hint = r->hint, .routine = r->routine};
 
 	msgw_error(out, &e);
 }

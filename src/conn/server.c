@@ -640,6 +640,14 @@ static void server_refuse(struct conn *c, enum refusal why, bool simple)
 	server_push(s, (struct request){.kind = REQ_SYNC});
 }
 
+static void server_refuse_stale(struct conn *c, struct stmt_name *n)
+{
+	msgw_describe(relay_out(c), 'S', c->pooler->refused_name);
+	server_push(conn_server(c),
+		(struct request){
+			.kind = REQ_DESCRIBE, .action = ACT_REFUSE, .why = REFUSE_STALE, .name = stmt_name_ref(n)});
+}
+
 static bool server_is_busy(const struct conn *c)
 {
 	return !ring_is_idle(&((const struct server *)(const void *)c)->ring);
@@ -669,6 +677,8 @@ static const struct link_server_ops server_link_ops = {
 	.unpin = server_session_unpin,
 	.edits = server_stmt_edits,
 	.refuse = server_refuse,
+	.renew = server_stmt_renew,
+	.refuse_stale = server_refuse_stale,
 	.is_busy = server_is_busy,
 	.cancel = server_cancel,
 	.left = server_left,

@@ -192,7 +192,7 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 		s->dirty = true; /* whether those Syncs are answered cannot be known, whatever completes after this */
 	if (front && front->edited && s->edits && s->c.peer && m->have == m->len)
 		v = server_edit_error(s, m, front);
-	else if (front && front->name && s->c.peer && m->have == m->len)
+	else if (front && front->name && front->action != ACT_REFUSE && s->c.peer && m->have == m->len)
 		v = server_rename_error(s, m, front->name, f.code);
 	q = ring_error(&s->ring, server_stmt_undo, s);
 	if (q.action != ACT_SWALLOW)

@@ -32,6 +32,17 @@ struct vars *server_stmt_settings(struct conn *c)
 	return s->settings;
 }
 
+bool server_stmt_renew(struct conn *c, struct stmt_name *n)
+{
+	struct stmt *old = n->stmt;
+	struct stmt *st =
+		stmt_get(c->pooler->registry.stmts, server_stmt_settings(c), old->body, old->len, old->shared);
+
+	if (st)
+		stmt_name_renew(n, st);
+	return st;
+}
+
 bool server_stmt_has(struct conn *c, struct stmt *st)
 {
 	return stmt_cache_use(&conn_server(c)->prepared, st);

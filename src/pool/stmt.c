@@ -118,13 +118,20 @@ void stmt_unref(struct stmt **sp)
 	if (--s->refs > 0)
 		return;
 	assert(s->clients == 0 && s->servers == 0);
-	if (s->shared)
+	if (s->shared && !s->stale)
 		htab_remove(&s->table->shared, &s->node);
 	TAILQ_REMOVE(&s->table->all, s, all);
 	s->table->count--;
 	vars_unref(&s->settings);
 	stmt_edits_unref(&s->edits);
 	xfree(MEM_STMT, s);
+}
+
+void stmt_retire(struct stmt *s)
+{
+	if (s->shared && !s->stale)
+		htab_remove(&s->table->shared, &s->node);
+	s->stale = true;
 }
 
 bool stmt_is_sql(const struct stmt *s)
@@ -182,6 +189,16 @@ static void put_in(struct stmt_name *n, uint64_t hash)
 	n->present = true;
 	n->refs++;
 	n->stmt->clients++;
+}
+
+void stmt_name_renew(struct stmt_name *n, struct stmt *s)
+{
+	if (n->present) {
+		n->stmt->clients--;
+		s->clients++;
+	}
+	stmt_unref(&n->stmt);
+	n->stmt = s;
 }
 
 /* n may be freed. */

@@ -143,7 +143,7 @@ static void put_error(struct buf *b, uint8_t type, const struct msgw_error *e)
 	put_field(b, 'M', e->message);
 	put_field(b, 'D', e->detail);
 	put_field(b, 'H', e->hint);
-	put_field(b, 'R', "psbouncer");
+	put_field(b, 'R', e->routine ? e->routine : "psbouncer");
 	msgw_u8(b, 0);
 	msgw_end(b, mark);
 }

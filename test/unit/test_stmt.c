@@ -118,6 +118,33 @@ static void test_shared(void **state)
 	world_free(&w);
 }
 
+/* A stale one is nobody's any more who comes, and names go over to another. */
+static void test_stale(void **state)
+{
+	struct world w = world_new();
+	struct stmt *old = stmt_get(w.t, w.v, "a", 2, true), *fresh;
+	struct stmt_map *m = NULL;
+	struct stmt_name *n = stmt_map_add(&m, "x", old);
+
+	(void)state;
+	stmt_retire(old);
+	stmt_retire(old);
+	fresh = stmt_get(w.t, w.v, "a", 2, true);
+	assert_ptr_not_equal(old, fresh);
+	assert_true(old->stale && !fresh->stale);
+	assert_int_equal(old->clients, 1);
+	stmt_name_renew(n, stmt_ref(fresh));
+	assert_int_equal(old->clients, 0);
+	assert_int_equal(fresh->clients, 1);
+	assert_ptr_equal(stmt_map_find(m, "x")->stmt, fresh);
+	stmt_unref(&old);
+	stmt_map_remove(n);
+	assert_int_equal(fresh->clients, 0);
+	stmt_map_free(&m);
+	stmt_unref(&fresh);
+	world_free(&w);
+}
+
 /* One that is not shared is nobody's, neither before nor behind a shared one with the same text. */
 static void test_not_shared(void **state)
 {
@@ -662,6 +689,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shared),
+		cmocka_unit_test(test_stale),
 		cmocka_unit_test(test_not_shared),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_no_memory),

@@ -125,10 +125,11 @@ static enum verdict client_parse_unnamed(struct client *cl, const struct msg *m)
 		cl->c.unnamed = NULL;
 	} else if (!body_is_sound(body, m->len - 1)) {
 		cl->c.unnamed = NULL;
-	} else if (same_body(cl->c.unnamed, body, m->len - 1)) {
+	} else if (same_body(cl->c.unnamed, body, m->len - 1) &&
+		   cl->c.unnamed->settings == s->ops->serves->settings(s)) {
 		stmt_ref(cl->c.unnamed);
 	} else {
-		cl->c.unnamed = stmt_get(r->stmts, r->no_vars, body, m->len - 1, false);
+		cl->c.unnamed = stmt_get(r->stmts, s->ops->serves->settings(s), body, m->len - 1, false);
 		if (!cl->c.unnamed) {
 			cl->c.unnamed = q.stmt;
 			return client_out_of_memory(cl);

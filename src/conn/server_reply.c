@@ -51,8 +51,11 @@ void server_set_var(struct server *s, const struct msg *m, const char **name, co
 static enum verdict server_on_var(struct server *s, const struct msg *m)
 {
 	struct conn *cl = s->c.peer;
+	const struct request *front = ring_front(&s->ring);
 	const char *name, *value;
 
+	if (front && front->action == ACT_FRONT && front->kind == REQ_EXECUTE)
+		return V_DROP; /* SETs around a Parse of ours: the second takes back the first */
 	server_set_var(s, m, &name, &value);
 	if (!name)
 		return V_CLOSED;

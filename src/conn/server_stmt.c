@@ -5,6 +5,7 @@
  * when the server fails or skips it (PostgreSQL manual, 55.2.3).
  */
 #include <string.h>
+#include <strings.h>
 
 #include "conn/link.h"
 #include "conn/relay.h"
@@ -83,46 +84,95 @@ void server_stmt_make_room(struct conn *c)
 }
 
 /*
- * What SQL has prepared is prepared by SQL: by a statement and a portal of that name, which are closed again. What an attempt
- * that failed has left is closed first.
+ * A statement of SQL within a batch: by a prepared statement and a portal of that name, which are closed again. What an attempt
+ * that failed has left is closed first. makes (may be NULL): what the server has by it.
  */
-static void server_prepare_sql(struct server *s, struct stmt *st, enum request_action action)
+static void server_run(struct server *s, const struct buf *sql, struct stmt *makes, enum request_action action)
 {
-	static const char name[] = "psbouncer_sql", verb[] = "PREPARE";
+	static const char name[] = "psbouncer_sql";
+	static const uint8_t kinds[] = {REQ_CLOSE, REQ_PARSE, REQ_BIND, REQ_EXECUTE, REQ_CLOSE, REQ_CLOSE};
 	struct buf *out = relay_out(&s->c);
-	struct request q = {.action = (uint8_t)action};
 	uint32_t mark;
 
 	msgw_close(out, 'S', name);
 	mark = msgw_begin(out, MSG_PARSE);
 	msgw_cstr(out, name);
-	buf_printf(out, "%s %s", verb, st->name);
-	msgw_cstr(out, st->body + strlen(verb));
+	buf_append(out, buf_head(sql), buf_len(sql));
+	msgw_u8(out, 0);
 	msgw_u16(out, 0);
 	msgw_end(out, mark);
 	msgw_bind_text(out, name, name, NULL, 0);
 	msgw_execute(out, name);
 	msgw_close(out, 'P', name);
 	msgw_close(out, 'S', name);
+	out->failed = out->failed || buf_failed(sql);
+	for (size_t i = 0; i < sizeof(kinds); i++)
+		server_push(s, (struct request){.kind = kinds[i],
+				       .action = (uint8_t)action,
+				       .stmt = makes && kinds[i] == REQ_EXECUTE ? stmt_ref(makes) : NULL});
+}
+
+/* What SQL has prepared is prepared by SQL. */
+static void server_prepare_sql(struct server *s, struct stmt *st, enum request_action action)
+{
+	static const char verb[] = "PREPARE";
+	struct buf sql = {0};
+
+	buf_printf(&sql, "%s %s%s", verb, st->name, st->body + strlen(verb));
+	server_run(s, &sql, st, action);
+	buf_free(&sql);
 	s->slot.pool->db->stats.now.server_parses++;
-	for (const uint8_t *kind =
-			(const uint8_t[]){REQ_CLOSE, REQ_PARSE, REQ_BIND, REQ_EXECUTE, REQ_CLOSE, REQ_CLOSE, 0};
-		*kind; kind++) {
-		q.kind = *kind;
-		q.stmt = *kind == REQ_EXECUTE ? stmt_ref(st) : NULL;
-		server_push(s, q);
+}
+
+/* Literals are read under these when a statement is parsed, once for all. */
+static bool is_of_literals(const char *name)
+{
+	static const char *const names[] = {"array_nulls", "backslash_quote", "client_encoding", "DateStyle",
+		"IntervalStyle", "lc_monetary", "standard_conforming_strings", "TimeZone", "transform_null_equals",
+		"xmloption"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (!strcasecmp(names[i], name))
+			return true;
+	return false;
+}
+
+/* Within the transaction: what fails takes it back. */
+static void server_set_literals(struct server *s, struct vars *from, struct vars *to, enum request_action action)
+{
+	const char *name, *before, *after;
+	size_t i = 0, j = 0;
+
+	if (!vars_count(from) || !vars_count(to)) /* of a statement without literals of its client's */
+		return;
+	while (from != to && s->status != 'E' && vars_diff(from, to, &i, &j, &name, &before, &after)) {
+		struct buf sql = {0};
+
+		if (!is_of_literals(name))
+			continue;
+		if (after)
+			var_set_sql(&sql, name, after);
+		else
+			var_reset_sql(&sql, name);
+		server_run(s, &sql, NULL, action);
+		buf_free(&sql);
 	}
 }
 
+/* It is parsed under the settings that its client had at its Parse. */
 static void server_prepare(struct server *s, struct stmt *st, enum request_action action)
 {
+	struct vars *now = server_stmt_settings(&s->c);
+
 	server_stmt_make_room(&s->c);
 	if (stmt_is_sql(st)) {
 		server_prepare_sql(s, st, action);
 		return;
 	}
+	server_set_literals(s, now, st->settings, action);
 	server_parse(s, st->name, st);
 	server_push(s, (struct request){.kind = REQ_PARSE, .action = (uint8_t)action, .stmt = stmt_ref(st)});
+	server_set_literals(s, st->settings, now, action);
 }
 
 void server_stmt_put(struct conn *c, struct stmt *st)
@@ -246,13 +296,17 @@ void server_stmt_put_unnamed(struct conn *c)
 {
 	struct server *s = conn_server(c);
 	struct stmt *st = c->peer->unnamed;
+	struct vars *now;
 
 	if (s->unnamed == UNNAMED_CLIENTS ||
 		(st ? c->unnamed == st && c->unnamed_parse == c->peer->unnamed_parse : s->unnamed == UNNAMED_NONE))
 		return;
 	if (st) {
+		now = server_stmt_settings(c);
+		server_set_literals(s, now, st->settings, ACT_FRONT);
 		server_parse(s, "", st);
 		server_push(s, (struct request){.kind = REQ_PARSE, .action = ACT_FRONT});
+		server_set_literals(s, st->settings, now, ACT_FRONT);
 		server_unnamed(s, UNNAMED_KNOWN, st);
 	} else {
 		msgw_close(relay_out(c), 'S', "");

@@ -68,6 +68,34 @@ static void named_statements_in_session_mode(void **state)
 	is_alive(c);
 }
 
+/* Literals are folded when a statement is parsed: on each server under the settings of its Parse. */
+static void statements_keep_their_settings(void **state)
+{
+	struct bouncer *b = start("transaction", 2);
+	PGconn *c = client(b), *holder = client(b);
+	PGresult *r;
+
+	(void)state;
+	assert_int_equal(PQresultStatus(prepare(c, "st", "select '01/02/2020'::date")), PGRES_COMMAND_OK);
+	db_value(c, "set datestyle to 'ISO, DMY'");
+	for (int i = 0; i < 2; i++) {
+		db_value(holder, "begin");
+		for (int k = 0; k < 2; k++) {
+			r = db_keep(PQexecPrepared(c, "st", 0, NULL, NULL, NULL, 0));
+			assert_int_equal(PQresultStatus(r), PGRES_TUPLES_OK);
+			assert_string_equal(PQgetvalue(r, 0, 0), "2020-01-02");
+			assert_string_equal(db_value(c, "select '01/02/2020'::date"), "2020-02-01");
+		}
+		if (i == 0) { /* the other server */
+			db_value(holder, "commit");
+			db_value(c, "begin");
+			db_value(holder, "begin");
+			db_value(c, "commit");
+			db_value(holder, "commit");
+		}
+	}
+}
+
 /* Two clients of one name for two texts, and of one text under two names, on servers that they take in turn. */
 static void named_statements_are_shared(void **state)
 {
@@ -690,6 +718,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		e2e_test(named_statements_in_session_mode),
 		e2e_test(named_statements_are_shared),
+		e2e_test(statements_keep_their_settings),
 		e2e_test(named_statements_are_refused_when_off),
 		e2e_test(prepare_and_execute_by_psql),
 		e2e_test(sql_and_protocol_share_names),

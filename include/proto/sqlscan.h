@@ -100,6 +100,9 @@ struct sql_tx {
 /* A text that is none is told at its first word, a SELECT by its first two letters. */
 struct sql_tx sqlscan_tx(const char *text, size_t n, bool whole, bool standard);
 
+/* A cheap look: false if its first letters say that it is none. */
+bool sqlscan_may_be_tx(const char *text, size_t n);
+
 /* Nothing but blanks, comments and ';'? Not with a byte over 127, which might be wrong in the text's encoding. */
 bool sqlscan_is_empty(const char *text, size_t n, bool whole);
 

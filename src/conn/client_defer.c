@@ -309,14 +309,26 @@ static void client_answer_batch(struct client *cl, const struct batch *b, const 
 	cl->skipping = true; /* up to the Sync, which is answered */
 }
 
+/* A cheap look at its first message. */
+static bool may_be_batch(const struct client *cl, const struct msg *m)
+{
+	size_t first = m->type == MSG_DESCRIBE ? 1 : strlen(m->payload) + 1;
+	const struct stmt *st = cl->c.unnamed;
+
+	if (m->type == MSG_PARSE)
+		return m->have < m->len || sqlscan_may_be_tx(m->payload + first, m->len - first);
+	return m->payload[first] ? cl->named_tx : st && sqlscan_may_be_tx(st->body, st->len);
+}
+
 enum verdict client_defer_batch(struct client *cl, const struct msg *m, uint32_t *arg)
 {
-	struct batch b = {.name = NULL};
+	struct batch b;
 	enum verdict v;
 	const char *tag;
 
-	if ((!cl->defers && !cl->begin) || m->len > BATCH_MAX || !client_changes_servers(cl))
+	if ((!cl->defers && !cl->begin) || m->len > BATCH_MAX || !client_changes_servers(cl) || !may_be_batch(cl, m))
 		return V_FORWARD;
+	b = (struct batch){.name = NULL};
 	v = batch_read(&b, cl, arg);
 	if (v != V_DROP)
 		return v;

@@ -36,17 +36,21 @@ static struct sqlscan client_scan(const struct client *cl, struct text t)
 static bool is_another(struct text t, bool harmless)
 {
 	const char *p = t.p, *end = t.p + t.n, *semi;
+	char a, b;
 
 	while (p < end && (*p == ' ' || (*p >= '\t' && *p <= '\r')))
 		p++;
 	if (end - p < 4)
 		return true;
+	a = (char)(*p | 0x20);
+	b = (char)(p[1] | 0x20);
+	if ((a == 'd' && b == 'e' && (p[2] | 0x20) == 'a') ||
+		(!harmless && ((a == 'e' && b == 'x') || ((a == 'p' || a == 'c') && b == 'r'))))
+		return false;
 	if (harmless)
-		return (*p | 0x20) != 'd' || strncasecmp(p, "deal", 4) != 0;
+		return true;
 	semi = t.whole ? memchr(p, ';', (size_t)(end - p)) : NULL;
-	return (!semi || semi == end - 1) && ((*p | 0x20) >= 'a' && (*p | 0x20) <= 'z') &&
-	       strncasecmp(p, "cr", 2) != 0 && strncasecmp(p, "ex", 2) != 0 && strncasecmp(p, "pr", 2) != 0 &&
-	       strncasecmp(p, "deal", 4) != 0;
+	return (!semi || semi == end - 1) && a >= 'a' && a <= 'z';
 }
 
 bool client_sql_may_name(const struct client *cl, struct text t, bool harmless)

@@ -191,8 +191,8 @@ static enum verdict client_parse_sql(struct client *cl, const struct msg *m, str
 	struct text t = client_parse_text(m);
 	enum verdict v;
 
-	if (m->have < m->len || !body_is_sound(t.p, (size_t)(m->payload + m->len - t.p)) ||
-		!client_sql_may_name(cl, t, sqlscan_is_harmless(t.p, t.n)))
+	if (m->have < m->len || !client_sql_may_name(cl, t, sqlscan_is_harmless(t.p, t.n)) ||
+		!body_is_sound(t.p, (size_t)(m->payload + m->len - t.p)))
 		return V_FORWARD;
 	v = client_sql_read(cl, m, t, edits, arg);
 	if (v == V_FORWARD && *edits && (*edits)->n > 1)

@@ -123,8 +123,7 @@ static bool read_tx(struct sql_reader *r, struct sql_tx *tx)
 	return false;
 }
 
-/* Could one of the words be the first? */
-static bool may_be_tx(const char *p, size_t n)
+bool sqlscan_may_be_tx(const char *p, size_t n)
 {
 	const char *end = p + n;
 
@@ -161,7 +160,7 @@ struct sql_tx sqlscan_tx(const char *text, size_t n, bool whole, bool standard)
 	struct sql_tx tx = {.kind = SQL_TX_NONE};
 	struct sql_reader r;
 
-	if (n == 0 || !may_be_tx(text, n))
+	if (n == 0 || !sqlscan_may_be_tx(text, n))
 		return tx;
 	r.s = sqlscan_init(text, n, whole, standard);
 	if (!r.s.whole)

@@ -577,6 +577,8 @@ static void client_told(struct conn *c, const char *name, const char *value)
 /* RESET and DISCARD ALL take a client's parameters back to its startup packet, the latter its statements as well. */
 static void client_completed(struct conn *c, const char *tag)
 {
+	if (tag[0] != 'R' && tag[0] != 'D')
+		return;
 	if (!strcmp(tag, "RESET") || !strcmp(tag, "DISCARD ALL"))
 		conn_client(c)->reset_seen = true;
 	if (!strcmp(tag, "DISCARD ALL") || !strcmp(tag, "DEALLOCATE ALL"))

@@ -252,15 +252,20 @@ static ssize_t socket_read(struct stream *s, void *p, size_t n)
 	return got == 0 && n > 0 ? STREAM_EOF : result_of(s, got);
 }
 
-static ssize_t socket_writev(struct stream *s, const struct iovec *v, int n)
+static __attribute__((noinline)) ssize_t send_pieces(int fd, const struct iovec *v, int n)
 {
 	struct msghdr m = {.msg_iovlen = n < PIECES_MAX ? (size_t)n : PIECES_MAX};
-	ssize_t sent;
 
 	m.msg_iov = (struct iovec *)(uintptr_t)v;
+	return sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+
+static ssize_t socket_writev(struct stream *s, const struct iovec *v, int n)
+{
+	ssize_t sent;
+
 	do /* one piece is the common case, and send() the cheaper call */
-		sent = n == 1 ? send(s->fd, v[0].iov_base, v[0].iov_len, MSG_NOSIGNAL)
-			      : sendmsg(s->fd, &m, MSG_NOSIGNAL);
+		sent = n == 1 ? send(s->fd, v[0].iov_base, v[0].iov_len, MSG_NOSIGNAL) : send_pieces(s->fd, v, n);
 	while (sent < 0 && errno == EINTR);
 	return result_of(s, sent);
 }

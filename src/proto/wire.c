@@ -11,21 +11,22 @@
 
 #include "base/mem.h"
 
-enum need { NEED_UNKNOWN, NEED_EMPTY, NEED_NONE, NEED_FIRST, NEED_CSTR, NEED_TAGGED, NEED_ALL };
+enum need { NEED_EMPTY, NEED_NONE, NEED_FIRST, NEED_CSTR, NEED_TAGGED, NEED_ALL };
 
+/* Payloads are min to min + span - 1 bytes long: none is where span is 0. */
 struct row {
 	enum need need;
-	uint32_t n, min, max;
+	uint32_t n, min, span;
 };
 
 enum { SIDE_F = WIRE_CLIENT, SIDE_B = WIRE_SERVER };
 
 #define ROW_MAX(need, max) (NEED_##need == NEED_EMPTY ? 0 : (max) == 0 ? WIRE_MAX_LEN : (max))
 
-/* By sender and type. A row of zeros is NEED_UNKNOWN. */
+/* By sender and type. */
 static const struct row rows[2][256] = {
 #define MESSAGE(side, type, name, need, n, min, max, text) \
-	[SIDE_##side][type] = {NEED_##need, (n), (min), ROW_MAX(need, max)},
+	[SIDE_##side][type] = {NEED_##need, (n), (min), ROW_MAX(need, max) - (min) + 1},
 #include "tbl/messages.h"
 #undef MESSAGE
 };
@@ -37,8 +38,9 @@ static const char *const names[2][256] = {
 };
 
 /* The reader of an ALL message counts on its limit, and its holder on a limit at all. */
-#define MESSAGE(side, type, name, need, n, min, max, text) \
-	_Static_assert(NEED_##need != NEED_ALL || ((max) == (n) && (n) > 0), "limit of " text);
+#define MESSAGE(side, type, name, need, n, min, max, text)                                      \
+	_Static_assert(NEED_##need != NEED_ALL || ((max) == (n) && (n) > 0), "limit of " text); \
+	_Static_assert((NEED_##need != NEED_EMPTY && NEED_##need != NEED_NONE) || (n) == 0, "n of " text);
 #include "tbl/messages.h"
 #undef MESSAGE
 
@@ -73,7 +75,7 @@ static enum wire_result scan_head(const struct msg *m, uint32_t from, uint32_t n
 enum wire_result wire_scan(enum wire_side side, const char *p, size_t n, struct msg *m, size_t *need)
 {
 	const struct row *row;
-	uint32_t word, want;
+	uint32_t len, want;
 
 	if (n == 0) {
 		*need = WIRE_HEADER;
@@ -83,30 +85,23 @@ enum wire_result wire_scan(enum wire_side side, const char *p, size_t n, struct 
 	m->len = m->have = 0;
 	m->payload = p;
 	row = &rows[side][m->type];
-	if (row->need == NEED_UNKNOWN)
+	if (row->span == 0)
 		return WIRE_BAD_TYPE;
 	if (n < WIRE_HEADER) {
 		*need = WIRE_HEADER;
 		return WIRE_MORE;
 	}
-	word = get_u32(p + 1);
-	if (word < 4)
+	len = get_u32(p + 1) - 4; /* less than 4 is more than any span */
+	if (len - row->min >= row->span) {
+		m->len = len + 4 < 4 ? 0 : len;
 		return WIRE_BAD_LENGTH;
-	m->len = word - 4;
-	m->payload = p + WIRE_HEADER;
-	if (m->len < row->min || m->len > row->max)
-		return WIRE_BAD_LENGTH;
-	m->have = n - WIRE_HEADER < m->len ? (uint32_t)(n - WIRE_HEADER) : m->len;
-	switch (row->need) {
-	case NEED_CSTR: return scan_head(m, 0, row->n, need);
-	case NEED_TAGGED: return scan_head(m, 1, row->n, need);
-	case NEED_FIRST: want = row->n < m->len ? row->n : m->len; break;
-	case NEED_ALL: want = m->len; break;
-	case NEED_UNKNOWN:
-	case NEED_EMPTY:
-	case NEED_NONE:
-	default: return WIRE_OK;
 	}
+	m->len = len;
+	m->payload = p + WIRE_HEADER;
+	m->have = n - WIRE_HEADER < len ? (uint32_t)(n - WIRE_HEADER) : len;
+	if (row->need == NEED_CSTR || row->need == NEED_TAGGED)
+		return scan_head(m, row->need == NEED_TAGGED, row->n, need);
+	want = row->n < len ? row->n : len;
 	if (m->have >= want)
 		return WIRE_OK;
 	*need = (size_t)WIRE_HEADER + want;

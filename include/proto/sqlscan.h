@@ -112,7 +112,10 @@ bool sqlscan_is_empty(const char *text, size_t n, bool whole);
  */
 bool sqlscan_is_plain(const char *text, size_t n);
 
-/* The same, and none of the words is in it by which sqlscan_may_set() or sqlscan_may_change() could be true either. */
+/*
+ * The same, and none of the words is in it by which sqlscan_may_set() or sqlscan_may_change() could be true either, and no
+ * NUL: the text is n bytes long.
+ */
 bool sqlscan_is_quiet(const char *text, size_t n);
 
 /*
@@ -162,7 +165,7 @@ enum sql_change {
 	SQL_CHANGE_DISCARD_TEMP, /* DISCARD TEMP */
 	SQL_CHANGE_LISTEN,	 /* LISTEN */
 	SQL_CHANGE_UNLISTEN_ALL, /* UNLISTEN * */
-	SQL_CHANGE_TEMP, /* CREATE TEMP ... without ON COMMIT DROP, SELECT INTO TEMP, CREATE ... pg_temp.x */
+	SQL_CHANGE_TEMP,	 /* CREATE TEMP ... without ON COMMIT DROP, SELECT INTO TEMP, CREATE ... pg_temp.x */
 	SQL_CHANGE_HOLD,	 /* DECLARE ... WITH HOLD */
 	SQL_CHANGE_CLOSE_ALL,	 /* CLOSE ALL */
 	SQL_CHANGE_LOCK,	 /* pg_[try_]advisory_lock[_shared]() */

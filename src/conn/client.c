@@ -46,13 +46,27 @@ const struct settings *client_settings(const struct client *cl)
 	return &cl->c.pooler->registry.config->set;
 }
 
+/* Between requests and in them, with no time limit: what is read and when it is looked at stay as they are. */
+static bool client_stays_settled(const struct client *cl, enum client_state to)
+{
+	const struct client_limits *l = &cl->limits;
+	uint8_t from = cl->c.state;
+
+	return (from == CS_IDLE || from == CS_ACTIVE) && (to == CS_IDLE || to == CS_ACTIVE) &&
+	       !(l->idle_ms | l->xact_idle_ms | l->xact_ms | l->query_ms);
+}
+
 void client_goto(struct client *cl, enum client_state to)
 {
+	bool settled = client_stays_settled(cl, to);
+
 	assert(to == CS_CLOSED || (client_state_next[cl->c.state] & (UINT32_C(1) << to)));
 	if (log_wants(LL_NOISE))
 		conn_log(&cl->c, LL_NOISE, "%s -> %s", client_state_names[cl->c.state], client_state_names[to]);
 	cl->c.state = (uint8_t)to;
-	if (to != CS_CLOSED)
+	if (settled)
+		conn_interest(&cl->c);
+	else if (to != CS_CLOSED)
 		conn_settle(&cl->c);
 }
 

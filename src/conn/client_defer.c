@@ -93,13 +93,18 @@ static const char *client_does(struct client *cl, struct sql_tx tx, const char *
 
 bool client_defer_query(struct client *cl, const struct msg *m)
 {
-	size_t n = m->have < m->len || m->len > BEGIN_MAX ? 0 : strnlen(m->payload, m->len);
-	bool empty = cl->begin && sqlscan_is_empty(m->payload, n, true);
 	const char *tag = NULL;
 	struct sql_tx tx;
+	bool empty;
+	size_t n;
 
-	if ((!cl->defers && !cl->begin) || n + 1 != m->len)
+	if ((!cl->defers && !cl->begin) || m->have < m->len || m->len > BEGIN_MAX ||
+		(!cl->begin && !sqlscan_may_be_tx(m->payload, m->len)))
 		return false;
+	n = strnlen(m->payload, m->len);
+	if (n + 1 != m->len)
+		return false;
+	empty = cl->begin && sqlscan_is_empty(m->payload, n, true);
 	if (!empty) {
 		tx = client_tx(cl, m->payload, n);
 		tag = tx.kind == SQL_TX_NONE ? NULL : client_does(cl, tx, m->payload, n, false);

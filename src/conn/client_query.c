@@ -260,8 +260,8 @@ static enum verdict client_send_edited(struct client *cl, struct conn *s, const 
 
 static enum verdict client_on_query(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
 {
-	struct text t = client_query_text(m);
-	bool quiet = text_is_quiet(t);
+	bool quiet = m->have == m->len && m->len && sqlscan_is_quiet(m->payload, m->len - 1);
+	struct text t = quiet ? (struct text){m->payload, m->len - 1, true} : client_query_text(m);
 	struct request q = {.kind = REQ_QUERY, .unnamed = true};
 	struct stmt_edits *edits = NULL;
 	enum refusal why;

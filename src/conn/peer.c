@@ -44,6 +44,20 @@ static void peer_add(struct pooler *p, const struct config_peer *conf)
 	peer->size = conf->pool_size ? conf->pool_size : set->default_pool_size;
 }
 
+static bool peer_may_send(const struct peer *peer)
+{
+	return !peer->size || peer->active < peer->size;
+}
+
+/* As many of those that wait as may go now. */
+static void peer_go_on(struct pooler *p, struct peer *peer)
+{
+	while (peer->waiting && peer_may_send(peer) && cancel_go(p, peer)) {
+		peer->waiting--;
+		peer->active++;
+	}
+}
+
 static bool is_listed(const struct config *c, unsigned id)
 {
 	for (size_t i = 0; i < c->n_peers; i++)
@@ -65,17 +79,14 @@ void peers_configure(struct pooler *p)
 	}
 	for (size_t i = 0; i < c->n_peers; i++)
 		peer_add(p, &c->peers[i]);
+	for (struct peer *peer = TAILQ_FIRST(&p->peers); peer; peer = TAILQ_NEXT(peer, link))
+		peer_go_on(p, peer);
 }
 
 void peers_free(struct pooler *p)
 {
 	while (!TAILQ_EMPTY(&p->peers))
 		peer_free(p, TAILQ_FIRST(&p->peers));
-}
-
-static bool peer_may_send(const struct peer *peer)
-{
-	return !peer->size || peer->active < peer->size;
 }
 
 static void peer_sent(struct conn *c, bool waited, void *arg)
@@ -86,10 +97,7 @@ static void peer_sent(struct conn *c, bool waited, void *arg)
 		peer->waiting--;
 	else
 		peer->active--;
-	if (peer->waiting && peer_may_send(peer) && cancel_go(c->pooler, peer)) {
-		peer->waiting--;
-		peer->active++;
-	}
+	peer_go_on(c->pooler, peer);
 	if (peer->gone && !peer->active && !peer->waiting)
 		peer_free(c->pooler, peer);
 }

@@ -62,14 +62,26 @@ void server_note_vars(struct server *s)
 	s->given = vars_ref(s->vars);
 }
 
+/* Between requests and in them: what is read stays as it is, and there is no deadline. */
+static bool server_stays_settled(const struct server *s, enum server_state to)
+{
+	uint8_t from = s->c.state;
+
+	return (from == SS_IDLE || from == SS_ACTIVE) && (to == SS_IDLE || to == SS_ACTIVE);
+}
+
 void server_goto(struct server *s, enum server_state to)
 {
+	bool settled = server_stays_settled(s, to);
+
 	assert(to == SS_CLOSED || (server_state_next[s->c.state] & (UINT32_C(1) << to)));
 	if (log_wants(LL_NOISE))
 		conn_log(&s->c, LL_NOISE, "%s -> %s", server_state_name((enum server_state)s->c.state),
 			server_state_name(to));
 	s->c.state = (uint8_t)to;
-	if (to != SS_CLOSED)
+	if (settled)
+		conn_interest(&s->c);
+	else if (to != SS_CLOSED)
 		conn_settle(&s->c);
 }
 

@@ -87,6 +87,19 @@ static bool may_have_word(const char *p, const char *end)
 	return is_any(hit | rare_pairs(at, next));
 }
 
+/* Nor a ';' nor a NUL: it is one statement to its end. */
+static bool may_have_word_or_end(const char *p, const char *end)
+{
+	bytes hit = {0}, at, next, zero = {0};
+
+	for (; (size_t)(end - p) > sizeof(bytes); p += sizeof(bytes)) {
+		at = load(p);
+		hit |= rare_pairs(at, load(p + 1)) | (at == ';') | (at == zero);
+	}
+	load_rest(p, (size_t)(end - p), &at, &next);
+	return is_any(hit | rare_pairs(at, next) | (at == ';')) || memchr(p, 0, (size_t)(end - p)) != NULL;
+}
+
 /* ---- words anywhere ---- */
 
 unsigned sqlscan_look(const char *text, const char *end)
@@ -147,7 +160,15 @@ bool sqlscan_is_plain(const char *text, size_t n)
 
 bool sqlscan_is_quiet(const char *text, size_t n)
 {
-	return sqlscan_is_plain(text, n) && !may_have_word(text, text + n);
+	const char *p = text, *end = text + n;
+
+	while (p < end && sql_is_space(*p))
+		p++;
+	if (!is_plain_word(p, end))
+		return false;
+	while (end > p && (sql_is_space(end[-1]) || end[-1] == ';'))
+		end--;
+	return !may_have_word_or_end(p, end);
 }
 
 /* ---- times in literals ---- */

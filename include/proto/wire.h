@@ -6,9 +6,11 @@
 #ifndef PSBOUNCER_PROTO_WIRE_H
 #define PSBOUNCER_PROTO_WIRE_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Names of the message types: MSG_QUERY = 'Q', MSG_READY_FOR_QUERY = 'Z', ... */
 enum msg_type {
@@ -37,6 +39,35 @@ enum wire_result {
 	WIRE_BAD_LENGTH, /* outside the row's bounds; m->len is the length all the same, 0 for a length word under 4 */
 	WIRE_BAD_HEAD	 /* a name or tag without its NUL within the message or within 8 KB */
 };
+
+/* What tbl/messages.h says, by sender and type. Payloads are min to min + span - 1 bytes long: no such message where span is 0. */
+struct wire_row {
+	uint8_t need; /* wire.c's */
+	bool plain;   /* whole in memory nothing more need be looked at ... */
+	bool tagged;  /* ... but that it ends with a NUL */
+	uint32_t n, min, span;
+};
+extern const struct wire_row wire_rows[2][256];
+
+/*
+ * The common case of wire_scan(), without a call: is the message that begins at p (n > 0) whole, and as it is to be? Then
+ * *m is filled. False says nothing.
+ */
+static inline bool wire_is_whole(enum wire_side side, const char *p, size_t n, struct msg *m)
+{
+	const struct wire_row *row = &wire_rows[side][(uint8_t)*p];
+	uint32_t len;
+
+	if (n < WIRE_HEADER || !row->plain)
+		return false;
+	memcpy(&len, p + 1, sizeof(len));
+	len = be32toh(len) - 4;
+	if (len - row->min >= row->span || n - WIRE_HEADER < len ||
+		(row->tagged && (!len || len > WIRE_HEAD_MAX || p[WIRE_HEADER + len - 1])))
+		return false;
+	*m = (struct msg){.type = (uint8_t)*p, .len = len, .payload = p + WIRE_HEADER, .have = len};
+	return true;
+}
 
 /* Looks at the message that begins at p, of which n bytes are there. m->type is set for every result once n > 0. */
 enum wire_result wire_scan(enum wire_side side, const char *p, size_t n, struct msg *m, size_t *need)

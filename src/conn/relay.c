@@ -233,15 +233,17 @@ static bool relay_message(struct relay_scan *w)
 	struct msg m;
 	size_t need = 0, size;
 	uint32_t arg = 0;
-	enum wire_result r = wire_scan((enum wire_side)c->side, w->base + w->scan, w->end - w->scan, &m, &need);
+	const char *p = w->base + w->scan;
+	enum wire_result r;
 
-	if (r == WIRE_MORE) {
-		c->need = (uint32_t)need;
-		return false;
-	}
-	if (r != WIRE_OK) {
-		relay_bad(c, r, &m);
-		return false;
+	if (!wire_is_whole((enum wire_side)c->side, p, w->end - w->scan, &m)) {
+		r = wire_scan((enum wire_side)c->side, p, w->end - w->scan, &m, &need);
+		if (r == WIRE_MORE)
+			c->need = (uint32_t)need;
+		else if (r != WIRE_OK)
+			relay_bad(c, r, &m);
+		if (r != WIRE_OK)
+			return false;
 	}
 	size = (size_t)WIRE_HEADER + m.len;
 	switch (c->ops->message(c, &m, &arg)) {

@@ -40,7 +40,7 @@ static const char *find(const char *p, const char *end, char c)
 typedef uint8_t bytes __attribute__((vector_size(16)));
 
 /* Where a pair of bytes begins that each of the words has in it, whatever its letters' case: 0xff. */
-static bytes rare_pairs(bytes at, bytes next)
+static inline __attribute__((always_inline)) bytes rare_pairs(bytes at, bytes next)
 {
 	bytes low = at | 0x20;
 	/* se[t_]config, p[g_]settings, advisor[y_]lock */
@@ -50,7 +50,7 @@ static bytes rare_pairs(bytes at, bytes next)
 	return hit | ((at == '&') & (next == '"'));
 }
 
-static bytes load(const char *p)
+static inline __attribute__((always_inline)) bytes load(const char *p)
 {
 	bytes v;
 
@@ -68,7 +68,7 @@ static void load_rest(const char *p, size_t n, bytes *at, bytes *next)
 	*next = load(rest + 1);
 }
 
-static bool is_any(bytes v)
+static inline bool is_any(bytes v)
 {
 	uint64_t half[2];
 

@@ -13,20 +13,15 @@
 
 enum need { NEED_EMPTY, NEED_NONE, NEED_FIRST, NEED_CSTR, NEED_TAGGED, NEED_ALL };
 
-/* Payloads are min to min + span - 1 bytes long: none is where span is 0. */
-struct row {
-	enum need need;
-	uint32_t n, min, span;
-};
-
 enum { SIDE_F = WIRE_CLIENT, SIDE_B = WIRE_SERVER };
 
 #define ROW_MAX(need, max) (NEED_##need == NEED_EMPTY ? 0 : (max) == 0 ? WIRE_MAX_LEN : (max))
 
 /* By sender and type. */
-static const struct row rows[2][256] = {
-#define MESSAGE(side, type, name, need, n, min, max, text) \
-	[SIDE_##side][type] = {NEED_##need, (n), (min), ROW_MAX(need, max) - (min) + 1},
+const struct wire_row wire_rows[2][256] = {
+#define MESSAGE(side, type, name, need, n, min, max, text)                                                        \
+	[SIDE_##side][type] = {NEED_##need, NEED_##need != NEED_TAGGED && (NEED_##need != NEED_CSTR || (n) == 1), \
+		NEED_##need == NEED_CSTR, (n), (min), ROW_MAX(need, max) - (min) + 1},
 #include "tbl/messages.h"
 #undef MESSAGE
 };
@@ -74,7 +69,7 @@ static enum wire_result scan_head(const struct msg *m, uint32_t from, uint32_t n
 
 enum wire_result wire_scan(enum wire_side side, const char *p, size_t n, struct msg *m, size_t *need)
 {
-	const struct row *row;
+	const struct wire_row *row;
 	uint32_t len, want;
 
 	if (n == 0) {
@@ -84,7 +79,7 @@ enum wire_result wire_scan(enum wire_side side, const char *p, size_t n, struct 
 	m->type = (uint8_t)p[0];
 	m->len = m->have = 0;
 	m->payload = p;
-	row = &rows[side][m->type];
+	row = &wire_rows[side][m->type];
 	if (row->span == 0)
 		return WIRE_BAD_TYPE;
 	if (n < WIRE_HEADER) {

@@ -241,6 +241,13 @@ static inline void conn_interest(struct conn *c)
 		stream_want(&c->stream, conn_wants_read(c), c->blocked);
 }
 
+/* The same where its state still reads: one that is wanted for reading is told when it is not only by the next event. */
+static inline void conn_stays_interested(struct conn *c)
+{
+	if (!c->stream.want_read)
+		conn_interest(c);
+}
+
 /* Our own end of it; asked of the system, since hardly anybody wants to know. */
 struct addr conn_local(const struct conn *c);
 /* A log line with the connection's prefix: "C-0x7f...: db/user@host:port ". */

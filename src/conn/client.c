@@ -65,7 +65,7 @@ void client_goto(struct client *cl, enum client_state to)
 		conn_log(&cl->c, LL_NOISE, "%s -> %s", client_state_names[cl->c.state], client_state_names[to]);
 	cl->c.state = (uint8_t)to;
 	if (settled)
-		conn_interest(&cl->c);
+		conn_stays_interested(&cl->c);
 	else if (to != CS_CLOSED)
 		conn_settle(&cl->c);
 }

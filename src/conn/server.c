@@ -80,7 +80,7 @@ void server_goto(struct server *s, enum server_state to)
 			server_state_name(to));
 	s->c.state = (uint8_t)to;
 	if (settled)
-		conn_interest(&s->c);
+		conn_stays_interested(&s->c);
 	else if (to != SS_CLOSED)
 		conn_settle(&s->c);
 }

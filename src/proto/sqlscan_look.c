@@ -129,17 +129,30 @@ unsigned sqlscan_look(const char *text, const char *end)
 	return found;
 }
 
+/* The first six of the eight bytes at p, letters in upper case. */
+static inline uint64_t six_letters(const char *p)
+{
+	static const unsigned char mask[8] = {0xdf, 0xdf, 0xdf, 0xdf, 0xdf, 0xdf};
+	uint64_t v, m;
+
+	memcpy(&v, p, sizeof(v));
+	memcpy(&m, mask, sizeof(m));
+	return v & m;
+}
+
 static bool is_plain_word(const char *p, const char *end)
 {
-	switch (p < end ? sql_upper(*p) : 0) {
-	case 'S': return IS_AT(p, end, "SELECT");
-	case 'I': return IS_AT(p, end, "INSERT");
-	case 'U': return IS_AT(p, end, "UPDATE");
-	case 'D': return IS_AT(p, end, "DELETE");
-	case 'W': return IS_AT(p, end, "WITH");
-	case 'V': return IS_AT(p, end, "VALUES");
-	default: return false;
+	char short_text[8] = "";
+	uint64_t word;
+
+	if (end - p < 8) {
+		memcpy(short_text, p, (size_t)(end - p));
+		p = short_text;
+		end = p + sizeof(short_text);
 	}
+	word = six_letters(p);
+	return word == six_letters("SELECT\0") || word == six_letters("INSERT\0") || word == six_letters("UPDATE\0") ||
+	       word == six_letters("DELETE\0") || word == six_letters("VALUES\0") || IS_AT(p, end, "WITH");
 }
 
 bool sqlscan_is_plain(const char *text, size_t n)

@@ -72,9 +72,10 @@ enum conn_reads {
 /* What a message of a client waits for, although its state reads; nothing is read until then. */
 enum conn_holds {
 	HOLDS_NOTHING,
-	HOLDS_FOR_BEGIN,  /* for the BEGIN that was put in front */
-	HOLDS_FOR_NAMES,  /* for requests that may change what names of statements mean */
-	HOLDS_FOR_UNNAMED /* the same of the unnamed statement */
+	HOLDS_FOR_BEGIN,   /* for the BEGIN that was put in front */
+	HOLDS_FOR_NAMES,   /* for requests that may change what names of statements mean */
+	HOLDS_FOR_UNNAMED, /* the same of the unnamed statement */
+	HOLDS_FOR_ANSWERS  /* it is the last one: for what is still to be said to those before */
 };
 
 /* The startup parameter replication: such a client has a server connection of its own, which was logged in with it. */
@@ -89,6 +90,11 @@ struct conn_ops {
 	const struct link_client_ops *asks;
 	/* A message that begins at its header, as much of it as tbl/messages.h promises. */
 	enum verdict (*message)(struct conn *c, const struct msg *m, uint32_t *arg);
+	/*
+	 * One that wire_scan() does not take: only its type, its length and nothing of what the length promises can be relied
+	 * on. framed: it has its place in the protocol, a name in it has no end. text: what is wrong.
+	 */
+	enum verdict (*malformed)(struct conn *c, const struct msg *m, bool framed, const char *text);
 	/* Bytes that have no message form yet. Returns what was consumed; sets *need (bytes from p on) when it wants more. */
 	size_t (*raw)(struct conn *c, const char *p, size_t n, size_t *need);
 	/* The message of a V_LAST is on its way. */
@@ -150,7 +156,7 @@ struct conn {
 	bool skip : 1;			 /* the bytes that are left are dropped */
 	bool blocked : 1;		 /* a write was short: nothing more until it is writable */
 	bool resuming : 1, flushing : 1; /* stands on the list */
-	uint8_t holds : 2;		 /* enum conn_holds */
+	uint8_t holds : 3;		 /* enum conn_holds */
 	bool eof : 1;			 /* the peer has closed; `in` holds what it said last */
 	bool mute : 1;			 /* writes to it fail: what is for it is dropped */
 	bool torn : 1;			 /* out ends inside a message whose rest will not come */

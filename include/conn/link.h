@@ -43,6 +43,13 @@ struct link_server_ops {
 	void (*unrecord)(struct conn *s, const struct msg *m);
 	/* It has said an error and skips to a Sync: what comes before that is nothing to it. */
 	bool (*skips)(const struct conn *s);
+	/* A Flush goes to the server. */
+	void (*flushed)(struct conn *s);
+	/*
+	 * The client says no more. Are there answers that it is still to have? Then conn.holds is set until they have come. all:
+	 * those too that no Sync and no Flush has asked for; else of these only an error, as PostgreSQL has it.
+	 */
+	bool (*owes)(struct conn *s, bool all);
 	/*
 	 * Prepared statements. settings: what literals are read under, no new reference. has: is st prepared there (then it was
 	 * used just now)? put, take: in front of the client's next message it is prepared, or closed. put_unnamed: the server's

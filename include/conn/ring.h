@@ -51,14 +51,16 @@ struct ring {
 	struct request *v;
 	uint32_t head, n, cap; /* cap is a power of two */
 	uint32_t answers;      /* of them ACT_ANSWER */
-	uint32_t syncs;	       /* of them SYNC ... */
-	uint32_t queries;      /* ... and QUERY, which end with a ReadyForQuery */
-	uint32_t altering;     /* of them that alter ... */
-	uint32_t begins;       /* ... and that begin a transaction */
-	bool skipping;	       /* an error was answered: all is skipped up to a Sync that is yet to be sent */
-	bool open;	       /* something of the extended protocol was sent since the last Sync */
-	bool copying;	       /* the server reads copy data: no CopyDone or CopyFail was sent yet */
-	uint32_t in_copy; /* Syncs that were sent into a COPY: ignored by the server, or not, when the COPY failed */
+	uint32_t
+		unflushed; /* so many requests of the extended protocol were sent since the last Flush, Sync or Query */
+	uint32_t syncs;	   /* of them SYNC ... */
+	uint32_t queries;  /* ... and QUERY, which end with a ReadyForQuery */
+	uint32_t altering; /* of them that alter ... */
+	uint32_t begins;   /* ... and that begin a transaction */
+	bool skipping;	   /* an error was answered: all is skipped up to a Sync that is yet to be sent */
+	bool open;	   /* something of the extended protocol was sent since the last Sync */
+	bool copying;	   /* the server reads copy data: no CopyDone or CopyFail was sent yet */
+	uint32_t in_copy;  /* Syncs that were sent into a COPY: ignored by the server, or not, when the COPY failed */
 };
 
 /* A message is sent; q's references are the ring's from here on. While the server skips to a Sync, what it will skip is not
@@ -85,6 +87,8 @@ struct request ring_error(struct ring *r, ring_undo *undo, void *arg);
 void ring_copy_in(struct ring *r);
 /* The copy has come to a good end (CommandComplete). */
 void ring_copy_done(struct ring *r);
+/* Good answers that the server has not been asked to send yet are for nobody. */
+void ring_hush(struct ring *r);
 /* Nothing is outstanding and no batch is open? */
 static inline bool ring_is_idle(const struct ring *r)
 {

@@ -65,7 +65,6 @@ struct server {
 	bool pinned : 1;    /* its client keeps it; counted in its pool */
 	bool logged_in : 1; /* the pool counts on it */
 	bool mixed : 1; /* a Query has gone into a batch outside of a transaction block, which ends that of the batch */
-	bool hurried : 1;     /* a Flush of ours is the last that it was sent */
 	bool begin_taken : 1; /* a request went behind the BEGIN in the ring, and the next one waits */
 	bool recording : 1;   /* batch holds all of them */
 	bool replied : 1;     /* the client has had an answer to the batch, other than to a Parse */

@@ -22,7 +22,7 @@ enum msg_type {
 /* Who sends. */
 enum wire_side { WIRE_CLIENT, WIRE_SERVER };
 
-enum { WIRE_HEADER = 5, WIRE_HEAD_MAX = 8192, WIRE_MAX_LEN = 0x3fffffff };
+enum { WIRE_HEADER = 5, WIRE_HEAD_MAX = 10000, WIRE_MAX_LEN = 0x3fffffff };
 
 /* A message as far as it is in memory. Pointers lead into the caller's buffer. */
 struct msg {
@@ -37,7 +37,7 @@ enum wire_result {
 	WIRE_MORE,	 /* *need bytes from p on must be in memory first (more than n) */
 	WIRE_BAD_TYPE,	 /* no such message from this side */
 	WIRE_BAD_LENGTH, /* outside the row's bounds; m->len is the length all the same, 0 for a length word under 4 */
-	WIRE_BAD_HEAD	 /* a name or tag without its NUL within the message or within 8 KB */
+	WIRE_BAD_HEAD	 /* a name or tag without its NUL within the message or WIRE_HEAD_MAX bytes */
 };
 
 /* What tbl/messages.h says, by sender and type. Payloads are min to min + span - 1 bytes long: no such message where span is 0. */
@@ -63,7 +63,7 @@ static inline bool wire_is_whole(enum wire_side side, const char *p, size_t n, s
 	memcpy(&len, p + 1, sizeof(len));
 	len = be32toh(len) - 4;
 	if (len - row->min >= row->span || n - WIRE_HEADER < len ||
-		(row->tagged && (!len || len > WIRE_HEAD_MAX || p[WIRE_HEADER + len - 1])))
+		(row->tagged && (len < 2 || len > WIRE_HEAD_MAX || p[WIRE_HEADER + len - 1])))
 		return false;
 	*m = (struct msg){.type = (uint8_t)*p, .len = len, .payload = p + WIRE_HEADER, .have = len};
 	return true;

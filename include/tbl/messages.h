@@ -8,25 +8,26 @@
  *   need  EMPTY       only the header: it has no payload
  *         NONE        only the header
  *         FIRST n     the first n bytes of the payload, or all of it if shorter
- *         CSTR n      up to and with the n-th NUL, within the first 8 KB
+ *         CSTR n      up to and with the n-th NUL, within the first WIRE_HEAD_MAX bytes
  *         TAGGED n    as CSTR, after one leading byte
  *         ALL n       the whole payload, which is at most n bytes long
- *   min max  bounds of the payload's length; max 0: none but the protocol's (1 GB)
+ *   min max  bounds of the payload's length; max 0: none but the protocol's (1 GB). A client's are the server's own: what is
+ *            beyond them ends the connection there too, what is wrong within them is an error of the server's
  *   Text  as the manual calls it
  */
-MESSAGE(F, 'Q', QUERY, FIRST, 512, 1, 0, "Query")
-MESSAGE(F, 'P', PARSE, CSTR, 1, 4, 0, "Parse")
-MESSAGE(F, 'B', BIND, CSTR, 2, 8, 0, "Bind")
-MESSAGE(F, 'D', DESCRIBE, TAGGED, 1, 2, 0, "Describe")
-MESSAGE(F, 'E', EXECUTE, CSTR, 1, 5, 0, "Execute")
-MESSAGE(F, 'C', CLOSE, TAGGED, 1, 2, 0, "Close")
-MESSAGE(F, 'S', SYNC, EMPTY, 0, 0, 0, "Sync")
-MESSAGE(F, 'H', FLUSH, EMPTY, 0, 0, 0, "Flush")
-MESSAGE(F, 'F', FUNCTION_CALL, NONE, 0, 10, 0, "FunctionCall")
+MESSAGE(F, 'Q', QUERY, FIRST, 512, 0, 0, "Query")
+MESSAGE(F, 'P', PARSE, CSTR, 1, 0, 0, "Parse")
+MESSAGE(F, 'B', BIND, CSTR, 2, 0, 0, "Bind")
+MESSAGE(F, 'D', DESCRIBE, TAGGED, 1, 0, 9996, "Describe")
+MESSAGE(F, 'E', EXECUTE, CSTR, 1, 0, 9996, "Execute")
+MESSAGE(F, 'C', CLOSE, TAGGED, 1, 0, 9996, "Close")
+MESSAGE(F, 'S', SYNC, NONE, 0, 0, 9996, "Sync")
+MESSAGE(F, 'H', FLUSH, NONE, 0, 0, 9996, "Flush")
+MESSAGE(F, 'F', FUNCTION_CALL, NONE, 0, 0, 0, "FunctionCall")
 MESSAGE(F, 'd', COPY_DATA, NONE, 0, 0, 0, "CopyData")
-MESSAGE(F, 'c', COPY_DONE, EMPTY, 0, 0, 0, "CopyDone")
-MESSAGE(F, 'f', COPY_FAIL, NONE, 0, 1, 0, "CopyFail")
-MESSAGE(F, 'X', TERMINATE, EMPTY, 0, 0, 0, "Terminate")
+MESSAGE(F, 'c', COPY_DONE, NONE, 0, 0, 9996, "CopyDone")
+MESSAGE(F, 'f', COPY_FAIL, NONE, 0, 0, 9996, "CopyFail")
+MESSAGE(F, 'X', TERMINATE, NONE, 0, 0, 9996, "Terminate")
 MESSAGE(F, 'p', PASSWORD, ALL, 66000, 0, 66000, "PasswordMessage")
 
 MESSAGE(B, 'R', AUTHENTICATION, ALL, 65536, 4, 65536, "Authentication")

@@ -200,15 +200,44 @@ static enum conn_reads client_reads(const struct conn *c)
 	return (enum conn_reads)client_state_reads[c->state];
 }
 
+/* Are there answers that it has not had? */
+static bool client_is_owed(struct client *cl, bool all)
+{
+	struct conn *c = &cl->c, *s = c->peer;
+
+	if (s && s->ops->serves->owes(s, all))
+		return true;
+	if (buf_len(&c->out) && !c->mute)
+		relay_flush(c);
+	if (c->blocked && !conn_is_closed(c))
+		c->holds = HOLDS_FOR_ANSWERS;
+	return c->blocked;
+}
+
+enum verdict client_end(struct client *cl, enum close_why why, const char *text)
+{
+	if (client_is_owed(cl, why != CLOSE_TERMINATE))
+		return V_STOP;
+	conn_close(&cl->c, why, text);
+	return V_CLOSED;
+}
+
+static enum verdict client_malformed(struct conn *c, const struct msg *m, bool framed, const char *text)
+{
+	struct client *cl = conn_client(c);
+
+	if (framed && (c->state == CS_IDLE || c->state == CS_ACTIVE))
+		return client_query_malformed(cl, m);
+	return client_end(cl, CLOSE_PROTOCOL, text);
+}
+
 static enum verdict client_message(struct conn *c, const struct msg *m, uint32_t *arg)
 {
 	struct client *cl = conn_client(c);
 	struct pooler *p = c->pooler;
 
-	if (m->type == MSG_TERMINATE) {
-		conn_close(c, CLOSE_TERMINATE, NULL);
-		return V_CLOSED;
-	}
+	if (m->type == MSG_TERMINATE)
+		return client_end(cl, CLOSE_TERMINATE, NULL);
 	if (c->state == CS_CONSOLE)
 		return p->console->message(cl, m, arg, p->console_ctx);
 	if (c->state == CS_AUTH)
@@ -236,7 +265,9 @@ static bool client_said_goodbye(const struct client *cl)
 	struct msg m;
 
 	while (at + WIRE_HEADER <= n) {
-		if (wire_scan(WIRE_CLIENT, buf_head(&c->in) + at, n - at, &m, &need) != WIRE_OK)
+		enum wire_result r = wire_scan(WIRE_CLIENT, buf_head(&c->in) + at, n - at, &m, &need);
+
+		if (r != WIRE_OK && r != WIRE_BAD_HEAD)
 			return false;
 		if (m.type == MSG_TERMINATE)
 			return true;
@@ -699,6 +730,7 @@ static const struct link_client_ops client_link_ops = {
 static const struct conn_ops client_ops = {
 	.asks = &client_link_ops,
 	.message = client_message,
+	.malformed = client_malformed,
 	.raw = client_login_raw,
 	.gone = client_gone,
 	.event = client_event,

@@ -247,7 +247,7 @@ static bool batch_goes_on(struct batch *b, const struct client *cl, const struct
 	case MSG_DESCRIBE: return batch_describe(b, cl, m);
 	case MSG_EXECUTE: return batch_execute(b, m);
 	case MSG_CLOSE: return batch_close(b, m);
-	case MSG_SYNC: return b->executed;
+	case MSG_SYNC: return b->executed && !m->len;
 	default: return false;
 	}
 }

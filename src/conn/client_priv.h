@@ -21,6 +21,12 @@ const struct settings *client_settings(const struct client *cl);
 /* It has said something that no server is needed for, or that was refused: its idle time begins anew. */
 void client_answered(struct client *cl);
 
+/*
+ * It has said its last, or nothing that can be read: V_STOP: it is still to have answers to what it said before, and will say
+ * it once more; V_CLOSED: it was closed.
+ */
+enum verdict client_end(struct client *cl, enum close_why why, const char *text);
+
 /* client_login.c */
 bool client_login_fresh(struct conn *c);
 size_t client_login_raw(struct conn *c, const char *p, size_t n, size_t *need);
@@ -36,6 +42,8 @@ const char *client_login_database(const struct client *cl);
 
 /* client_query.c */
 enum verdict client_query_message(struct client *cl, const struct msg *m, uint32_t *arg);
+/* A message in which a name has no end: the server says what it thinks of it. */
+enum verdict client_query_malformed(struct client *cl, const struct msg *m);
 bool client_standard_strings(const struct client *cl);
 /* Instead of its message the client gets an error of ours, in its turn, and its batch fails. */
 enum verdict client_refuse_message(struct client *cl, const struct msg *m, enum refusal why);

@@ -18,6 +18,8 @@
 /* A message of a batch that may have to be run again is held whole if it is no longer than this. */
 enum { RECORD_HELD = 4096 };
 
+enum { MALFORMED = 0 }; /* in place of a message's type */
+
 /* The first message of a request starts the clocks. */
 static void client_begin(struct client *cl)
 {
@@ -171,11 +173,13 @@ static bool client_sets_default(const struct client *cl, struct text t)
 
 /* ---- messages -------------------------------------------------------------------------- */
 
-/* Its own Sync, or the rest of a batch that was refused. */
+/* Its own Sync, or the rest of a batch that was refused. V_FORWARD: no more is skipped. */
 static enum verdict client_skip(struct client *cl, const struct msg *m)
 {
 	if (m->type == MSG_SYNC) {
 		cl->skipping = false;
+		if (m->len)
+			return V_FORWARD;
 		client_answered(cl);
 		msgw_ready(relay_out(&cl->c), cl->status);
 	}
@@ -188,6 +192,8 @@ static enum verdict client_alone(struct client *cl, const struct msg *m, uint32_
 	enum verdict v;
 
 	client_answered(cl);
+	if (m->len && (m->type == MSG_SYNC || m->type == MSG_FLUSH))
+		return client_want_server(cl); /* malformed: the server says so */
 	switch (m->type) {
 	case MSG_SYNC: msgw_ready(relay_out(&cl->c), cl->status); return V_DROP;
 	case MSG_QUERY: return client_defer_query(cl, m) ? V_DROP : client_want_server(cl);
@@ -196,7 +202,7 @@ static enum verdict client_alone(struct client *cl, const struct msg *m, uint32_
 	case MSG_DESCRIBE: v = client_defer_batch(cl, m, arg); return v == V_FORWARD ? client_want_server(cl) : v;
 	case MSG_CLOSE:
 		if (m->len != strlen(m->payload + 1) + 2 || !strchr("SP", m->payload[0]) || !m->payload[0])
-			return client_want_server(cl); /* malformed: the server says so */
+			return client_want_server(cl);
 		if (m->payload[0] == 'S')
 			client_stmt_forget(cl, m->payload + 1);
 		else if (!m->payload[1])
@@ -211,11 +217,16 @@ static enum verdict client_alone(struct client *cl, const struct msg *m, uint32_
 	}
 }
 
+static enum refusal client_refusal_by_size(const struct client *cl, const struct msg *m)
+{
+	return (int64_t)m->len + WIRE_HEADER > client_settings(cl)->max_packet_size ? REFUSE_TOO_LARGE : REFUSE_COUNT;
+}
+
 enum refusal client_refusal(const struct client *cl, const struct msg *m)
 {
 	const struct settings *set = client_settings(cl);
 
-	if ((int64_t)m->len + WIRE_HEADER > set->max_packet_size)
+	if (client_refusal_by_size(cl, m) != REFUSE_COUNT)
 		return REFUSE_TOO_LARGE;
 	if (m->type == MSG_QUERY && set->disable_pqexec)
 		return REFUSE_SIMPLE_QUERY;
@@ -260,13 +271,15 @@ static enum verdict client_send_edited(struct client *cl, struct conn *s, const 
 
 static enum verdict client_on_query(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
 {
-	bool quiet = m->have == m->len && m->len && sqlscan_is_quiet(m->payload, m->len - 1);
+	bool ends = m->have == m->len && m->len && !m->payload[m->len - 1];
+	bool quiet = ends && sqlscan_is_quiet(m->payload, m->len - 1);
 	struct text t = quiet ? (struct text){m->payload, m->len - 1, true} : client_query_text(m);
-	struct request q = {.kind = REQ_QUERY, .unnamed = true};
+	bool sound = !t.whole || t.n + 1 == m->len; /* else it is not run */
+	struct request q = {.kind = REQ_QUERY, .unnamed = sound};
 	struct stmt_edits *edits = NULL;
 	enum refusal why;
 
-	if (!quiet && client_sql_may_name(cl, t, text_is_harmless(t))) {
+	if (!quiet && sound && client_sql_may_name(cl, t, text_is_harmless(t))) {
 		enum verdict v = client_sql_read(cl, m, t, &edits, arg);
 
 		if (v != V_FORWARD)
@@ -279,7 +292,7 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 			return V_STOP;
 		}
 	}
-	if (!quiet) {
+	if (!quiet && sound) {
 		why = client_session_note(cl, t.p, t.n, t.whole);
 		if (why == REFUSE_COUNT && edits)
 			why = client_session_edits(cl, edits);
@@ -290,6 +303,10 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 		q.may_commit = client_may_commit(cl, t);
 		q.alters = edits || client_alters(cl, t);
 		cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
+	}
+	if (!sound) {
+		s->ops->serves->expect(s, q);
+		return V_FORWARD;
 	}
 	if (cl->pinned)
 		s->ops->serves->unpin(s, PIN_STATEMENT);
@@ -381,6 +398,21 @@ static void client_on_execute(struct client *cl, struct conn *s)
 					  .edited = cl->edited});
 }
 
+/* A message that nothing but an error can come of. */
+static void client_expect_error(struct conn *s)
+{
+	client_push(s, REQ_DESCRIBE);
+}
+
+/* It has no answer, but an error when it has a payload. */
+static void client_on_flush(struct conn *s, const struct msg *m)
+{
+	if (m->len)
+		client_expect_error(s);
+	else
+		s->ops->serves->flushed(s);
+}
+
 /* Is it of a batch that may fail for no fault of the client's, by a statement that it shares? */
 static bool client_may_rerun(const struct client *cl, const struct msg *m)
 {
@@ -388,8 +420,8 @@ static bool client_may_rerun(const struct client *cl, const struct msg *m)
 	       client_changes_servers(cl);
 }
 
-/* Notes what is to be expected for a message that goes to the server. */
-static enum verdict client_send(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
+/* Notes what is to be expected for a message that goes to the server. sound: names end where they should. */
+static enum verdict client_send(struct client *cl, struct conn *s, const struct msg *m, bool sound, uint32_t *arg)
 {
 	enum verdict v = V_FORWARD;
 
@@ -404,7 +436,8 @@ static enum verdict client_send(struct client *cl, struct conn *s, const struct 
 		}
 		s->ops->serves->record(s, m);
 	}
-	switch (m->type) {
+	switch (sound ? m->type : MALFORMED) {
+	case MALFORMED: client_expect_error(s); break;
 	case MSG_QUERY: v = client_on_query(cl, s, m, arg); break;
 	case MSG_FUNCTION_CALL: client_push(s, REQ_QUERY); break;
 	case MSG_PARSE: v = client_on_parse(cl, s, m, arg); break;
@@ -416,7 +449,7 @@ static enum verdict client_send(struct client *cl, struct conn *s, const struct 
 	case MSG_COPY_DONE:
 	case MSG_COPY_FAIL: client_push(s, REQ_COPY_END); break;
 	case MSG_COPY_DATA: return V_ALIKE;
-	default: /* Flush has no answer either */ return V_FORWARD;
+	default: client_on_flush(s, m); return V_FORWARD;
 	}
 	if (v == V_STOP && client_may_rerun(cl, m))
 		s->ops->serves->unrecord(s, m);
@@ -425,23 +458,19 @@ static enum verdict client_send(struct client *cl, struct conn *s, const struct 
 	return v;
 }
 
-enum verdict client_query_message(struct client *cl, const struct msg *m, uint32_t *arg)
+static enum verdict client_request(struct client *cl, const struct msg *m, enum refusal why, bool sound, uint32_t *arg)
 {
-	enum refusal why = client_refusal(cl, m);
+	struct conn *s = cl->c.peer;
 	enum verdict v = V_FORWARD;
-	struct conn *s;
 
-	if (m->type == MSG_PASSWORD) {
-		conn_close(&cl->c, CLOSE_PROTOCOL, "a password message after the login");
-		return V_CLOSED;
-	}
 	if (cl->skipping)
-		return client_skip(cl, m);
-	s = cl->c.peer;
+		v = client_skip(cl, m);
+	if (v != V_FORWARD)
+		return v;
 	if (why != REFUSE_COUNT && !cl->begin)
 		return client_refuse_message(cl, m, why);
 	if (!s)
-		v = client_alone(cl, m, arg);
+		v = sound ? client_alone(cl, m, arg) : client_want_server(cl);
 	else if (client_must_settle(cl, s))
 		v = V_STOP;
 	if (v != V_FORWARD)
@@ -450,5 +479,23 @@ enum verdict client_query_message(struct client *cl, const struct msg *m, uint32
 		client_defer_send(cl);
 	if (why != REFUSE_COUNT)
 		return client_refuse_message(cl, m, why);
-	return client_send(cl, cl->c.peer, m, arg);
+	return client_send(cl, cl->c.peer, m, sound, arg);
+}
+
+enum verdict client_query_message(struct client *cl, const struct msg *m, uint32_t *arg)
+{
+	if (m->type == MSG_PASSWORD)
+		return client_end(cl, CLOSE_PROTOCOL, "invalid frontend message type 112");
+	return client_request(cl, m, client_refusal(cl, m), true, arg);
+}
+
+enum verdict client_query_malformed(struct client *cl, const struct msg *m)
+{
+	enum refusal why = client_refusal_by_size(cl, m);
+	uint32_t arg;
+
+	/* Of a longer message it is not known whether the name has an end. */
+	if (why == REFUSE_COUNT && m->len > WIRE_HEAD_MAX)
+		why = REFUSE_NAME_TOO_LONG;
+	return client_request(cl, m, why, false, &arg);
 }

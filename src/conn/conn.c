@@ -141,6 +141,13 @@ void conn_unlink(struct conn *c)
 		relay_resume(peer);
 }
 
+/* What was still to be written is, or never will be: it says its last word once more. */
+static void conn_written(struct conn *c)
+{
+	if (c->holds == HOLDS_FOR_ANSWERS)
+		c->holds = HOLDS_NOTHING;
+}
+
 /* There is room again: what waited for it goes on. */
 static void conn_writable(struct conn *c)
 {
@@ -148,6 +155,7 @@ static void conn_writable(struct conn *c)
 	relay_flush(c);
 	if (conn_is_closed(c) || c->blocked)
 		return;
+	conn_written(c);
 	conn_interest(c);
 	relay_resume(c);
 	if (c->peer)
@@ -194,6 +202,7 @@ void conn_write_failed(struct conn *c)
 	}
 	c->mute = true;
 	c->blocked = false;
+	conn_written(c);
 	buf_free(&c->out);
 	if (!c->eof && !conn_hung_up(c))
 		c->ops->gone(c, true);

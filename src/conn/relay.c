@@ -175,7 +175,7 @@ bool relay_holds(const struct conn *c)
 }
 
 /* A message that has no place in the protocol: the words depend on who sent it. */
-static void relay_bad(struct conn *c, enum wire_result r, const struct msg *m)
+static enum verdict relay_bad(struct conn *c, enum wire_result r, const struct msg *m)
 {
 	char text[120];
 
@@ -185,7 +185,7 @@ static void relay_bad(struct conn *c, enum wire_result r, const struct msg *m)
 	else
 		snprintf(text, sizeof(text), "invalid %s in message %s",
 			r == WIRE_BAD_LENGTH ? "length" : "name or tag", wire_name((enum wire_side)c->side, m->type));
-	conn_close(c, c->side == SIDE_CLIENT ? CLOSE_PROTOCOL : CLOSE_SERVER_PROTOCOL, text);
+	return c->ops->malformed(c, m, r == WIRE_BAD_HEAD, text);
 }
 
 /* size bytes of the window belong to the message that was just judged; what is not there yet is left to come. */
@@ -234,19 +234,17 @@ static bool relay_message(struct relay_scan *w)
 	size_t need = 0, size;
 	uint32_t arg = 0;
 	const char *p = w->base + w->scan;
-	enum wire_result r;
+	enum wire_result r = WIRE_OK;
 
 	if (!wire_is_whole((enum wire_side)c->side, p, w->end - w->scan, &m)) {
 		r = wire_scan((enum wire_side)c->side, p, w->end - w->scan, &m, &need);
-		if (r == WIRE_MORE)
+		if (r == WIRE_MORE) {
 			c->need = (uint32_t)need;
-		else if (r != WIRE_OK)
-			relay_bad(c, r, &m);
-		if (r != WIRE_OK)
 			return false;
+		}
 	}
 	size = (size_t)WIRE_HEADER + m.len;
-	switch (c->ops->message(c, &m, &arg)) {
+	switch (r == WIRE_OK ? c->ops->message(c, &m, &arg) : relay_bad(c, r, &m)) {
 	case V_FORWARD: relay_take(w, size, !c->peer); return true;
 	case V_ALIKE:
 		relay_take(w, size, !c->peer);

@@ -99,8 +99,10 @@ void ring_push(struct ring *r, struct request q)
 	case REQ_SYNC:
 		r->skipping = false;
 		r->open = false;
+		r->unflushed = 0;
 		break;
 	case REQ_QUERY:
+		r->unflushed = 0;
 		r->open = false; /* a Query ends the implicit transaction of what came before it */
 		break;
 	case REQ_COPY_END:
@@ -111,7 +113,10 @@ void ring_push(struct ring *r, struct request q)
 	case REQ_BIND:
 	case REQ_DESCRIBE:
 	case REQ_EXECUTE:
-	case REQ_CLOSE: r->open = true; break;
+	case REQ_CLOSE:
+		r->open = true;
+		r->unflushed++;
+		break;
 	}
 	ring_record(r, q);
 }
@@ -178,8 +183,17 @@ void ring_copy_in(struct ring *r)
 	if (r->n)
 		r->n = kept;
 	r->copying = !ended;
-	if (!closed && r->n && ring_at(r, 0)->kind == REQ_EXECUTE)
+	if (!closed && r->n && ring_at(r, 0)->kind == REQ_EXECUTE) {
 		r->open = true; /* the Sync that seemed to end the batch did not */
+		r->unflushed = r->n;
+	}
+}
+
+void ring_hush(struct ring *r)
+{
+	for (uint32_t i = r->unflushed < r->n ? r->n - r->unflushed : 0; i < r->n; i++)
+		if (ring_at(r, i)->action == ACT_FORWARD)
+			ring_at(r, i)->action = ACT_FRONT;
 }
 
 void ring_copy_done(struct ring *r)

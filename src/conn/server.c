@@ -87,7 +87,6 @@ void server_goto(struct server *s, enum server_state to)
 
 void server_push(struct server *s, struct request q)
 {
-	s->hurried = false;
 	if (q.kind == REQ_QUERY && s->ring.open && s->status == 'I' && !s->ring.begins)
 		s->mixed = true;
 	if (q.unnamed || q.stmt || q.name)
@@ -640,6 +639,27 @@ static bool server_skips(const struct conn *c)
 	return ((const struct server *)(const void *)c)->ring.skipping;
 }
 
+static void server_flushed(struct conn *c)
+{
+	conn_server(c)->ring.unflushed = 0;
+}
+
+/* While the server reads copy data nothing comes but by more of them. */
+static bool server_owes(struct conn *c, bool all)
+{
+	struct server *s = conn_server(c);
+
+	if (!s->ring.n || (s->ring.copying && !c->left))
+		return false;
+	if (!s->ring.syncs && !s->ring.queries) {
+		if (!all)
+			ring_hush(&s->ring);
+		server_end_batch(s);
+	}
+	c->peer->holds = HOLDS_FOR_ANSWERS;
+	return true;
+}
+
 static void server_refuse(struct conn *c, enum refusal why, bool simple)
 {
 	struct server *s = conn_server(c);
@@ -673,6 +693,8 @@ static const struct link_server_ops server_link_ops = {
 	.unrecord = server_unrecord,
 	.begins = server_begins,
 	.skips = server_skips,
+	.flushed = server_flushed,
+	.owes = server_owes,
 	.settings = server_stmt_settings,
 	.has = server_stmt_has,
 	.put = server_stmt_put,
@@ -697,6 +719,14 @@ static const struct link_server_ops server_link_ops = {
 	.cancelled = server_cancelled,
 };
 
+static enum verdict server_malformed(struct conn *c, const struct msg *m, bool framed, const char *text)
+{
+	(void)m;
+	(void)framed;
+	conn_close(c, CLOSE_SERVER_PROTOCOL, text);
+	return V_CLOSED;
+}
+
 /* What waited for answers may go on. */
 static void server_scanned(struct conn *c)
 {
@@ -710,6 +740,7 @@ static void server_scanned(struct conn *c)
 static const struct conn_ops server_ops = {
 	.serves = &server_link_ops,
 	.message = server_message,
+	.malformed = server_malformed,
 	.raw = server_raw,
 	.done = server_done,
 	.scanned = server_scanned,

@@ -343,6 +343,7 @@ static bool server_keeps_waiting(const struct server *s)
 	case HOLDS_FOR_NAMES:
 		return s->ring.altering || s->ring.answers >= ANSWERS_MAX || server_is_uncertain(s, cl->names_batch);
 	case HOLDS_FOR_UNNAMED: return server_is_uncertain(s, cl->unnamed_batch);
+	case HOLDS_FOR_ANSWERS: return s->ring.copying ? s->c.left : s->ring.syncs || s->ring.queries;
 	}
 	return false;
 }
@@ -350,10 +351,10 @@ static bool server_keeps_waiting(const struct server *s)
 /* What has run inside a batch is not told before its Sync, which may have been lost in a COPY, unless it is asked for. */
 static void server_hurry(struct server *s)
 {
-	if (!s->ring.open || s->hurried)
+	if (!s->ring.open || !s->ring.unflushed)
 		return;
 	msgw_empty(relay_out(&s->c), MSG_FLUSH);
-	s->hurried = true;
+	s->ring.unflushed = 0;
 }
 
 bool server_stmt_must_wait(struct conn *c, bool unnamed)
@@ -448,7 +449,8 @@ void server_stmt_go_on(struct server *s)
 	if (!cl || !cl->holds)
 		return;
 	if (server_keeps_waiting(s)) {
-		server_hurry(s);
+		if (cl->holds != HOLDS_FOR_ANSWERS)
+			server_hurry(s);
 		return;
 	}
 	cl->holds = HOLDS_NOTHING;

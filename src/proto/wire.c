@@ -46,7 +46,7 @@ static inline uint32_t get_u32(const char *p)
 	return (uint32_t)u[0] << 24 | (uint32_t)u[1] << 16 | (uint32_t)u[2] << 8 | u[3];
 }
 
-/* The n-th NUL from byte `from` of the payload on must be in memory, within the message and its first 8 KB. */
+/* The n-th NUL from byte `from` of the payload on must be in memory, within the message and its first WIRE_HEAD_MAX bytes. */
 static enum wire_result scan_head(const struct msg *m, uint32_t from, uint32_t n, size_t *need)
 {
 	uint32_t limit = m->len < WIRE_HEAD_MAX ? m->len : WIRE_HEAD_MAX;

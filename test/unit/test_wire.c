@@ -217,22 +217,23 @@ static const struct {
 	{WIRE_CLIENT, 'P', 9, {0, 8, -1}, WIRE_OK, 1},
 	{WIRE_CLIENT, 'P', 9, {8, -1}, WIRE_OK, 9},
 	{WIRE_CLIENT, 'P', 9, {-1}, WIRE_BAD_HEAD, 9},
-	{WIRE_CLIENT, 'P', 20000, {8191, -1}, WIRE_OK, 8192},
-	{WIRE_CLIENT, 'P', 20000, {8192, -1}, WIRE_BAD_HEAD, 8192},
-	{WIRE_CLIENT, 'P', 0x3fffffff, {8192, -1}, WIRE_BAD_HEAD, 8192},
+	{WIRE_CLIENT, 'P', 20000, {9999, -1}, WIRE_OK, 10000},
+	{WIRE_CLIENT, 'P', 20000, {10000, -1}, WIRE_BAD_HEAD, 10000},
+	{WIRE_CLIENT, 'P', 0x3fffffff, {10000, -1}, WIRE_BAD_HEAD, 10000},
 	{WIRE_CLIENT, 'B', 12, {0, 1, -1}, WIRE_OK, 2},
 	{WIRE_CLIENT, 'B', 12, {3, 11, -1}, WIRE_OK, 12},
 	{WIRE_CLIENT, 'B', 12, {11, -1}, WIRE_BAD_HEAD, 12},
-	{WIRE_CLIENT, 'B', 20000, {100, 8191, -1}, WIRE_OK, 8192},
-	{WIRE_CLIENT, 'B', 20000, {8191, 8192, -1}, WIRE_BAD_HEAD, 8192},
+	{WIRE_CLIENT, 'B', 20000, {100, 9999, -1}, WIRE_OK, 10000},
+	{WIRE_CLIENT, 'B', 20000, {9999, 10000, -1}, WIRE_BAD_HEAD, 10000},
 	{WIRE_CLIENT, 'E', 5, {0, -1}, WIRE_OK, 1},
 	{WIRE_CLIENT, 'E', 5, {-1}, WIRE_BAD_HEAD, 5},
 	{WIRE_CLIENT, 'D', 2, {1, -1}, WIRE_OK, 2},
 	{WIRE_CLIENT, 'D', 2, {0, -1}, WIRE_BAD_HEAD, 2},
 	{WIRE_CLIENT, 'D', 6, {0, 5, -1}, WIRE_OK, 6},
 	{WIRE_CLIENT, 'C', 6, {-1}, WIRE_BAD_HEAD, 6},
-	{WIRE_CLIENT, 'C', 9000, {8191, -1}, WIRE_OK, 8192},
-	{WIRE_CLIENT, 'C', 9000, {8192, -1}, WIRE_BAD_HEAD, 8192},
+	{WIRE_CLIENT, 'C', 9000, {8999, -1}, WIRE_OK, 9000},
+	{WIRE_CLIENT, 'C', 9000, {-1}, WIRE_BAD_HEAD, 9000},
+	{WIRE_CLIENT, 'D', 0, {-1}, WIRE_BAD_HEAD, 0},
 	{WIRE_SERVER, 'C', 9, {8, -1}, WIRE_OK, 9},
 	{WIRE_SERVER, 'C', 1, {0, -1}, WIRE_OK, 1},
 	{WIRE_SERVER, 'C', 1, {-1}, WIRE_BAD_HEAD, 1},
@@ -241,7 +242,7 @@ static const struct {
 
 static void test_heads(void **state)
 {
-	enum { SIZE = WIRE_HEADER + 9000 };
+	enum { SIZE = WIRE_HEADER + 12000 };
 	char *text = malloc(SIZE);
 
 	(void)state;

@@ -5,15 +5,35 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include "e2e/modes.h"
 
 /* ---- large ones ---------------------------------------------------------------------- */
 
-/* A value of 64 MB there and back. */
+/* What the process has held at most, in kB. */
+static long peak_memory(struct bouncer *b)
+{
+	const char *status = e2e_read(e2e_text("/proc/%d/status", (int)bouncer_pid(b)));
+	const char *line = strstr(status, "VmHWM:");
+
+	return line ? strtol(line + strlen("VmHWM:"), NULL, 10) : 0;
+}
+
+/* Megabytes; `make check-long` has more of them. */
+static size_t large(size_t usual)
+{
+	const char *more = getenv("PSB_TEST_LARGE_MB");
+
+	return (more && *more ? (size_t)atoi(more) : usual) << 20;
+}
+
+/* A value of 64 MB there and back: of its Bind the head is held, the rest streams, as its row does. */
 static void large_values(void **state)
 {
-	PGconn *c = client(start("transaction", 2));
-	const size_t size = 64 << 20;
+	struct bouncer *b = start("transaction", 2);
+	PGconn *c = client(b);
+	const size_t size = large(64);
+	long before = peak_memory(b);
 	char *value = malloc(size);
 	const char *values[] = {value};
 	const Oid types[] = {17};
@@ -32,13 +52,17 @@ static void large_values(void **state)
 	PQclear(r);
 	free(value);
 	is_alive(c);
+	if (!e2e_sanitized())
+		assert_in_range(peak_memory(b) - before, 0, 4096);
 }
 
 /* A text of 10 MB, in both protocols. */
 static void large_queries(const char *mode)
 {
-	PGconn *c = client(start(mode, 2));
-	const size_t size = 10 << 20;
+	struct bouncer *b = start(mode, 2);
+	PGconn *c = client(b);
+	const size_t size = large(10);
+	long before = peak_memory(b);
 	char *sql = malloc(size + 64);
 	size_t n = (size_t)snprintf(sql, 64, "select length('");
 
@@ -53,17 +77,10 @@ static void large_queries(const char *mode)
 	}
 	free(sql);
 	is_alive(c);
+	if (!e2e_sanitized())
+		assert_in_range(peak_memory(b) - before, 0, 4096);
 }
 IN_EACH_MODE(large_queries)
-
-/* What the process has held at most, in kB. */
-static long peak_memory(struct bouncer *b)
-{
-	const char *status = e2e_read(e2e_text("/proc/%d/status", (int)bouncer_pid(b)));
-	const char *line = strstr(status, "VmHWM:");
-
-	return line ? strtol(line + strlen("VmHWM:"), NULL, 10) : 0;
-}
 
 /* 256 MB of COPY out to a reader that pauses, and in again: they stream, psbouncer holds next to nothing of them. */
 static void large_copies(void **state)
@@ -105,24 +122,26 @@ static void large_copies(void **state)
 		assert_in_range(peak_memory(b) - before, 0, 4096);
 }
 
-/* 30,000 requests in one batch of a client that reads answers only when it cannot send any more. */
-static void a_long_pipeline(void **state)
+/* How the requests of a pipeline go. */
+struct pipeline {
+	bool syncs; /* each with a Sync of its own; else there is one behind all */
+	bool named; /* of a statement that was prepared in front; else each is parsed */
+};
+
+static void pipeline_send(PGconn *c, const struct pipeline *p, const char *value)
 {
-	enum { REQUESTS_IN_ALL = 30000 };
-	PGconn *c = client(start("transaction", 2));
-	int sent = 0, got = 0;
-	PGresult *r;
-
-	(void)state;
-	assert_int_equal(PQsetnonblocking(c, 1), 0);
-	assert_true(PQenterPipelineMode(c));
-	while (sent < REQUESTS_IN_ALL) {
-		const char *value = e2e_text("%d", sent++);
-
+	if (p->named)
+		assert_true(PQsendQueryPrepared(c, "pipeline", 1, &value, NULL, NULL, 0));
+	else
 		assert_true(PQsendQueryParams(c, "select $1::text || repeat('x', 100)", 1, NULL, &value, NULL, NULL,
 			0));
-	}
-	assert_true(PQpipelineSync(c));
+	if (p->syncs)
+		assert_true(PQpipelineSync(c));
+}
+
+/* What has been made is written; when nothing more goes, answers are kept by libpq. */
+static void pipeline_flush(PGconn *c)
+{
 	for (int left = 1; left != 0;) {
 		struct pollfd p = {.fd = PQsocket(c), .events = POLLIN | POLLOUT};
 
@@ -132,14 +151,73 @@ static void a_long_pipeline(void **state)
 			assert_true(poll(&p, 1, 30000) > 0);
 		assert_true(PQconsumeInput(c));
 	}
-	for (; got < REQUESTS_IN_ALL; got++) {
-		r = db_result(c);
+}
+
+static void pipeline_take(PGconn *c, const struct pipeline *p, int requests)
+{
+	for (int got = 0; got < requests; got++) {
+		PGresult *r = PQgetResult(c);
+
 		if (PQresultStatus(r) != PGRES_TUPLES_OK)
 			fail_msg("%d: %s", got, PQresultErrorMessage(r));
 		assert_int_equal(atoi(PQgetvalue(r, 0, 0)), got);
-		assert_null(db_result(c));
+		PQclear(r);
+		assert_null(PQgetResult(c));
+		if (!p->syncs)
+			continue;
+		r = PQgetResult(c);
+		assert_int_equal(PQresultStatus(r), PGRES_PIPELINE_SYNC);
+		PQclear(r);
 	}
-	assert_int_equal(PQresultStatus(db_result(c)), PGRES_PIPELINE_SYNC);
+	if (!p->syncs)
+		assert_int_equal(PQresultStatus(db_result(c)), PGRES_PIPELINE_SYNC);
+}
+
+/* 100,000 requests of a client that reads answers only when it cannot send any more. The seconds that they take. */
+static double pipeline_run(PGconn *c, const struct pipeline *p)
+{
+	enum { REQUESTS_IN_ALL = 100000 };
+	struct timespec from, to;
+
+	if (p->named)
+		PQclear(PQprepare(c, "pipeline", "select $1::text || repeat('x', 100)", 0, NULL));
+	assert_int_equal(PQsetnonblocking(c, 1), 0);
+	assert_true(PQenterPipelineMode(c));
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	for (int sent = 0; sent < REQUESTS_IN_ALL; sent++) {
+		char value[16];
+
+		snprintf(value, sizeof(value), "%d", sent);
+		pipeline_send(c, p, value);
+	}
+	if (!p->syncs)
+		assert_true(PQpipelineSync(c));
+	pipeline_flush(c);
+	pipeline_take(c, p, REQUESTS_IN_ALL);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	return (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+}
+
+static void long_pipelines(void **state)
+{
+	struct bouncer *b = start("transaction", 2);
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct pipeline p = {.syncs = i & 1, .named = i & 2};
+		PGconn *direct = db_connect("host=127.0.0.1 port=%d dbname=postgres user=app_trust",
+			       pg_port(pg_shared())),
+		       *c = client(b);
+		double straight = pipeline_run(direct, &p), through = pipeline_run(c, &p);
+
+		print_message("# 100,000 %s requests, %s: %.2f s, straight to PostgreSQL %.2f s\n",
+			p.named ? "prepared" : "parsed", p.syncs ? "a Sync each" : "one Sync", through, straight);
+		/* Generous: a cost that is quadratic would be a matter of minutes. */
+		if (through > 4 * straight + 5)
+			fail_msg("%.2f s, straight to PostgreSQL %.2f s", through, straight);
+		db_close(direct);
+		db_close(c);
+	}
 }
 
 static void many_rows(const char *mode)
@@ -267,7 +345,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		e2e_test(large_values),
 		e2e_test(large_copies),
-		e2e_test(a_long_pipeline),
+		e2e_test(long_pipelines),
 		in_each_mode(large_queries),
 		in_each_mode(many_rows),
 		e2e_test(a_slow_reader),

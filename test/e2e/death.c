@@ -449,7 +449,9 @@ static void what_stands_before_a_terminate_is_done(void **state)
 			raw_message(fd, 'X', "", 0);
 		wait_until_on_lock(pg_shared());
 		raw_close(fd);
-		WAIT_UNTIL(list(b, "used_clients") == 2);
+		/* The Terminate waits for what stands before it. */
+		if (!polite)
+			WAIT_UNTIL(list(b, "used_clients") == 2);
 		if (polite)
 			release_lock(pg_shared());
 		/* The end of file alone is no Terminate: that one is cancelled. */
@@ -1153,9 +1155,6 @@ static void nonsense_instead_of_a_query(void **state)
 		{BYTES("\0\0\0\0\0"), "invalid frontend message type 0"},
 		{BYTES("Q\0\0\0\3"), "invalid length in message Query"},
 		{BYTES("Q\377\377\377\377"), "invalid length in message Query"},
-		{BYTES("S\0\0\0\5x"), "invalid length in message Sync"},
-		{BYTES("B\0\0\0\20abcdefghijkl"), "invalid name or tag in message Bind"},
-		{BYTES("D\0\0\0\14Sabcdefg"), "invalid name or tag in message Describe"},
 		{BYTES("p\0\0\0\5x"), ""},
 	};
 	struct bouncer *b = start("auth_type = trust\ndefault_pool_size = 1");

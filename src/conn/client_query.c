@@ -18,6 +18,9 @@
 /* A message of a batch that may have to be run again is held whole if it is no longer than this. */
 enum { RECORD_HELD = 4096 };
 
+/* A text that begins or ends a transaction is hardly longer. */
+enum { TX_TEXT_MAX = 128 };
+
 enum { MALFORMED = 0 }; /* in place of a message's type */
 
 /* The first message of a request starts the clocks. */
@@ -269,6 +272,18 @@ static enum verdict client_send_edited(struct client *cl, struct conn *s, const 
 	return V_DROP;
 }
 
+/* Nothing but the begin or end of a transaction, or back in it? Then there is no more to know of it. */
+static bool client_note_tx(const struct client *cl, struct text t, struct request *q)
+{
+	enum sql_tx_kind kind = SQL_TX_NONE;
+
+	if (t.whole && t.n < TX_TEXT_MAX)
+		kind = sqlscan_tx(t.p, t.n, true, client_standard_strings(cl)).kind;
+	q->may_commit = kind == SQL_TX_COMMIT || kind == SQL_TX_PREPARE;
+	q->alters = kind != SQL_TX_NONE && kind != SQL_TX_BEGIN && kind != SQL_TX_START;
+	return kind != SQL_TX_NONE;
+}
+
 static enum verdict client_on_query(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
 {
 	bool ends = m->have == m->len && m->len && !m->payload[m->len - 1];
@@ -292,6 +307,8 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 			return V_STOP;
 		}
 	}
+	if (!quiet && sound && !edits)
+		quiet = client_note_tx(cl, t, &q);
 	if (!quiet && sound) {
 		why = client_session_note(cl, t.p, t.n, t.whole);
 		if (why == REFUSE_COUNT && edits)

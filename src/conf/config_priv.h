@@ -8,7 +8,14 @@
 
 #include "conf/config.h"
 
-enum config_section { SECTION_NONE, SECTION_UNKNOWN, SECTION_SETTINGS, SECTION_DATABASES, SECTION_USERS, SECTION_PEERS };
+enum config_section {
+	SECTION_NONE,
+	SECTION_UNKNOWN,
+	SECTION_SETTINGS,
+	SECTION_DATABASES,
+	SECTION_USERS,
+	SECTION_PEERS
+};
 
 /* A config while it is read. */
 struct loader {

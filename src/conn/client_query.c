@@ -52,19 +52,15 @@ void client_link(struct client *cl, struct conn *server)
 /* V_FORWARD: there is a server now and its parameters are right. V_STOP: there will be. */
 static enum verdict client_want_server(struct client *cl)
 {
-	struct vars *wanted = NULL;
 	struct slot *slot;
 
 	cl->query_us = clock_us();
 	if (!cl->begin)
 		cl->xact_us = cl->query_us;
 	cl->c.request_us = cl->query_us;
-	if (cl->db->greeting)
-		wanted = vars_overlay(cl->db->greeting, cl->own);
-	cl->ask.wanted = wanted;
+	cl->ask.wanted = cl->told; /* the set that its last server had */
 	cl->ask.since_us = 0;
 	slot = pool_ask(&cl->ask, ASK_SERVER);
-	vars_unref(&wanted); /* the pool compares, it does not look */
 	if (!slot) {
 		cl->notified = false;
 		client_goto(cl, CS_WAITING);

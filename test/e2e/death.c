@@ -577,12 +577,16 @@ static void a_cancel_hits_nobody_else(void **state)
 	release_lock(pg_shared());
 	assert_true(hits >= 50);
 	assert_int_equal(list(b, "used_servers"), 1);
-	/* With a key of nobody. */
-	{
+	/* With a key of nobody, of every length: the process id and 4 to 256 bytes, and some that are none. */
+	for (uint32_t n = 0; n <= 270; n++) {
+		uint32_t head[] = {htonl(8 + n), htonl(80877102)};
+		char key[270] = "\1\2\3\4\5\6\7\10";
 		int fd = raw_connect(bouncer_port(b), NULL);
 
-		raw_send(fd, "\0\0\0\20\x04\xd2\x16\x2e\1\2\3\4\5\6\7\10", 16);
-		assert_true(raw_closed(fd, 0));
+		raw_send(fd, head, sizeof head);
+		raw_send(fd, key, n);
+		assert_true(raw_closed(fd, n < 8 || n > 260 ? 200 : 0));
+		raw_close(fd);
 	}
 	db_value(a, "select 1");
 }

@@ -2,6 +2,7 @@
  * volume: much of it: large values and queries, many rows, a reader that does
  * not read, and many clients on few servers in every pool mode.
  */
+#include <arpa/inet.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,6 +82,92 @@ static void large_queries(const char *mode)
 		assert_in_range(peak_memory(b) - before, 0, 4096);
 }
 IN_EACH_MODE(large_queries)
+
+/* ---- by bytes: what no library sends --------------------------------------------------- */
+
+static int raw_client(struct bouncer *b)
+{
+	int fd = raw_connect(bouncer_port(b), NULL);
+	char *payload;
+	size_t n;
+
+	assert_true(raw_startup(fd, "user", "app_scram", "database", "app", NULL));
+	while (raw_read(fd, &payload, &n) != 'Z')
+		;
+	return fd;
+}
+
+/* The next answer is this error, and with a Sync all is well again. */
+static void expect_error(int fd, const char *code, const char *text)
+{
+	char *payload, type;
+	size_t n;
+
+	while ((type = raw_read(fd, &payload, &n)) != 'E')
+		assert_true(type == '1');
+	assert_string_equal(raw_field(payload, n, 'C'), code);
+	assert_string_equal(raw_field(payload, n, 'M'), text);
+	assert_int_equal(raw_read(fd, &payload, &n), 'Z');
+	assert_true(raw_message(fd, 'Q', "select 1", sizeof("select 1")));
+	while ((type = raw_read(fd, &payload, &n)) != 'Z')
+		assert_true(type != 'E' && type != 0);
+}
+
+/* A name that has no end: nothing of it is kept, and others are served meanwhile. */
+static void a_name_without_end(void **state)
+{
+	static char chunk[1 << 16];
+	struct bouncer *b = start("transaction", 1);
+	PGconn *other = client(b);
+	size_t size = large(32);
+	uint32_t word = htonl((uint32_t)size + 4);
+	long before = peak_memory(b);
+	int fd = raw_client(b);
+
+	(void)state;
+	memset(chunk, 'n', sizeof(chunk));
+	assert_true(raw_send(fd, "P", 1) && raw_send(fd, &word, 4));
+	for (size_t sent = 0; sent < size; sent += sizeof(chunk)) {
+		assert_true(raw_send(fd, chunk, sizeof(chunk)));
+		if (sent == size / 2)
+			is_alive(other);
+	}
+	assert_true(raw_message(fd, 'S', "", 0));
+	expect_error(fd, "54000", "a name in the message is too long");
+	is_alive(other);
+	if (!e2e_sanitized())
+		assert_in_range(peak_memory(b) - before, 0, 4096);
+}
+
+/* As many parameters as there can be, each of a length that is none: the server says what it thinks of it. */
+static void parameters_of_no_length(void **state)
+{
+	enum { PARAMETERS = 65535 };
+	static const char text[] = "\0select 1";
+	struct bouncer *b = start("transaction", 1);
+	PGconn *other = client(b);
+	char *parse = malloc(sizeof(text) + 2 + PARAMETERS * 4), *bind = malloc(6 + PARAMETERS * 4 + 2), *p;
+	int fd = raw_client(b);
+
+	(void)state;
+	assert_true(parse && bind);
+	memcpy(parse, text, sizeof(text));
+	p = parse + sizeof(text);
+	memset(p, 0xff, 2);
+	for (int i = 0; i < PARAMETERS; i++)
+		memcpy(p + 2 + i * 4, "\0\0\0\27", 4);
+	memcpy(bind, "\0\0\0\0\377\377", 6);
+	for (int i = 0; i < PARAMETERS; i++)
+		memcpy(bind + 6 + i * 4, "\377\377\377\376", 4);
+	memset(bind + 6 + PARAMETERS * 4, 0, 2);
+	assert_true(raw_message(fd, 'P', parse, sizeof(text) + 2 + PARAMETERS * 4));
+	assert_true(raw_message(fd, 'B', bind, 6 + PARAMETERS * 4 + 2));
+	assert_true(raw_message(fd, 'E', "\0\0\0\0\0", 5) && raw_message(fd, 'S', "", 0));
+	expect_error(fd, "08P01", "insufficient data left in message");
+	free(parse);
+	free(bind);
+	is_alive(other);
+}
 
 /* 256 MB of COPY out to a reader that pauses, and in again: they stream, psbouncer holds next to nothing of them. */
 static void large_copies(void **state)
@@ -346,6 +433,8 @@ int main(void)
 		e2e_test(large_values),
 		e2e_test(large_copies),
 		e2e_test(long_pipelines),
+		e2e_test(a_name_without_end),
+		e2e_test(parameters_of_no_length),
 		in_each_mode(large_queries),
 		in_each_mode(many_rows),
 		e2e_test(a_slow_reader),

@@ -294,7 +294,7 @@ static bool client_keep_parsed(struct client *cl, const struct batch *b)
 		cl->c.unnamed_parse++;
 	}
 	cl->db->stats.now.client_parses++;
-	client_note_text(cl, &b->parse);
+	client_note_text(cl, &b->parse, client_parse_text(&b->parse), false);
 	return true;
 }
 

@@ -57,7 +57,9 @@ struct text client_parse_text(const struct msg *m);
 /* Is this message refused? REFUSE_COUNT: no. */
 enum refusal client_refusal(const struct client *cl, const struct msg *m);
 /* Of a Parse: what running it may do is noted with its name, since an Execute names a portal. */
-void client_note_text(struct client *cl, const struct msg *m);
+void client_note_text(struct client *cl, const struct msg *m, struct text t, bool quiet);
+/* It changes nothing of transactions, names or the session: no more need be known of it. */
+bool client_text_is_quiet(struct text t);
 /* Linked to s: the request may go, or the parameters come first. */
 void client_link(struct client *cl, struct conn *server);
 
@@ -85,7 +87,7 @@ enum refusal client_session_run(struct client *cl, struct stmt *st);
 
 /* client_stmt.c: messages about prepared statements, where the server changes. */
 bool client_changes_servers(const struct client *cl);
-enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t *arg);
+enum verdict client_stmt_parse(struct client *cl, const struct msg *m, bool quiet, uint32_t *arg);
 enum verdict client_stmt_bind(struct client *cl, const struct msg *m, uint32_t *arg);
 enum verdict client_stmt_describe(struct client *cl, const struct msg *m, uint32_t *arg);
 enum verdict client_stmt_close(struct client *cl, const struct msg *m, uint32_t *arg);

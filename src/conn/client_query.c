@@ -113,8 +113,7 @@ static bool text_is_harmless(struct text t)
 	return t.whole && sqlscan_is_harmless(t.p, t.n);
 }
 
-/* It changes nothing of transactions, names or the session: no more need be known of it. */
-static bool text_is_quiet(struct text t)
+bool client_text_is_quiet(struct text t)
 {
 	return t.whole && sqlscan_is_quiet(t.p, t.n);
 }
@@ -333,10 +332,8 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 }
 
 /* What running it may do is noted with its name, since an Execute names a portal. */
-void client_note_text(struct client *cl, const struct msg *m)
+void client_note_text(struct client *cl, const struct msg *m, struct text t, bool quiet)
 {
-	struct text t = client_parse_text(m);
-	bool quiet = text_is_quiet(t);
 	bool commits = !quiet && client_may_commit(cl, t);
 
 	if (!quiet)
@@ -365,17 +362,19 @@ static void client_expect_unfollowed_parse(struct client *cl, struct conn *s, bo
 
 static enum verdict client_on_parse(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
 {
+	struct text t = client_parse_text(m);
+	bool quiet = client_text_is_quiet(t);
 	enum verdict v = V_FORWARD;
 
 	if (client_changes_servers(cl)) {
-		v = client_stmt_parse(cl, m, arg);
+		v = client_stmt_parse(cl, m, quiet, arg);
 	} else {
 		cl->db->stats.now.client_parses++;
 		cl->db->stats.now.server_parses++;
 		client_expect_unfollowed_parse(cl, s, !m->payload[0]);
 	}
 	if (v != V_MORE && v != V_STOP && v != V_CLOSED)
-		client_note_text(cl, m);
+		client_note_text(cl, m, t, quiet);
 	return v;
 }
 

@@ -200,7 +200,7 @@ static enum verdict client_parse_sql(struct client *cl, const struct msg *m, str
 	return v;
 }
 
-enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t *arg)
+enum verdict client_stmt_parse(struct client *cl, const struct msg *m, bool quiet, uint32_t *arg)
 {
 	struct conn *s = cl->c.peer;
 	struct stmt_edits *edits = NULL;
@@ -214,7 +214,7 @@ enum verdict client_stmt_parse(struct client *cl, const struct msg *m, uint32_t 
 	}
 	if (m->payload[0] && s->ops->serves->must_wait(s, false))
 		return V_STOP;
-	v = client_parse_sql(cl, m, &edits, arg);
+	v = quiet ? V_FORWARD : client_parse_sql(cl, m, &edits, arg);
 	if (v != V_FORWARD)
 		return v;
 	if (!m->payload[0]) {

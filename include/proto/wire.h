@@ -43,8 +43,7 @@ enum wire_result {
 /* What tbl/messages.h says, by sender and type. Payloads are min to min + span - 1 bytes long: no such message where span is 0. */
 struct wire_row {
 	uint8_t need; /* wire.c's */
-	bool plain;   /* whole in memory nothing more need be looked at ... */
-	bool tagged;  /* ... but that it ends with a NUL */
+	uint8_t nuls; /* how many of them must be there when it is whole: 0, 1, 2 */
 	uint32_t n, min, span;
 };
 extern const struct wire_row wire_rows[2][256];
@@ -58,12 +57,15 @@ static inline bool wire_is_whole(enum wire_side side, const char *p, size_t n, s
 	const struct wire_row *row = &wire_rows[side][(uint8_t)*p];
 	uint32_t len;
 
-	if (n < WIRE_HEADER || !row->plain)
+	if (n < WIRE_HEADER)
 		return false;
 	memcpy(&len, p + 1, sizeof(len));
 	len = be32toh(len) - 4;
-	if (len - row->min >= row->span || n - WIRE_HEADER < len ||
-		(row->tagged && (len < 2 || len > WIRE_HEAD_MAX || p[WIRE_HEADER + len - 1])))
+	if (len - row->min >= row->span || n - WIRE_HEADER < len)
+		return false;
+	/* One is there if the last byte is one; two of them (Bind) if both names are empty, as they often are. */
+	if (row->nuls && (len < 2 || len > WIRE_HEAD_MAX ||
+				 (row->nuls == 1 ? p[WIRE_HEADER + len - 1] : p[WIRE_HEADER] | p[WIRE_HEADER + 1])))
 		return false;
 	*m = (struct msg){.type = (uint8_t)*p, .len = len, .payload = p + WIRE_HEADER, .have = len};
 	return true;

@@ -19,9 +19,9 @@ enum { SIDE_F = WIRE_CLIENT, SIDE_B = WIRE_SERVER };
 
 /* By sender and type. */
 const struct wire_row wire_rows[2][256] = {
-#define MESSAGE(side, type, name, need, n, min, max, text)                                                         \
-	[SIDE_##side][type] = {NEED_##need, NEED_##need == NEED_CSTR || NEED_##need == NEED_TAGGED ? (n) : 0, (n), \
-		(min), ROW_MAX(need, max) - (min) + 1},
+#define MESSAGE(side, type, name, need, n, min, max, text)                                                             \
+	[SIDE_##side][type] = {NEED_##need, NEED_##need == NEED_CSTR || NEED_##need == NEED_TAGGED ? (uint8_t)(n) : 0, \
+		(n), (min), ROW_MAX(need, max) - (min) + 1},
 #include "tbl/messages.h"
 #undef MESSAGE
 };

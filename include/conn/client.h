@@ -64,7 +64,7 @@ struct client {
 	bool portal : 1;	   /* begin was executed by the unnamed portal, which is still open */
 	bool defers : 1;	   /* defer_begin applies to it */
 	bool tracks_sql : 1;	   /* track_sql_prepare does, and its servers change */
-	bool edited : 1;	   /* what it bound last is SQL with names: conn.unnamed->edits were the server's */
+	bool edited : 1;	   /* a portal of its may be one of a statement with edits */
 	bool aborted : 1;	   /* its deferred transaction has failed */
 	bool pinned : 1;	   /* its server stays with it beyond its transaction */
 	uint8_t session_state : 2; /* enum session_state, where it applies: IGNORE in session mode */

@@ -76,8 +76,12 @@ struct link_server_ops {
 	enum refusal (*note)(struct conn *s, const struct session_text *t, bool resets);
 	enum refusal (*pin)(struct conn *s, enum pin pin, const char *head, size_t n);
 	void (*unpin)(struct conn *s, enum pin pin); /* with the end of the transaction */
-	/* The requests that are edited have these from here on. */
-	void (*edits)(struct conn *s, struct stmt_edits *e);
+	/*
+	 * Portals of statements with edits. bind: the portal of that name is one, of st, from here on; NULL: of another statement.
+	 * False: memory is out. bound: its edits, no new reference; NULL: it is none of these.
+	 */
+	bool (*bind)(struct conn *s, const char *portal, struct stmt *st);
+	struct stmt_edits *(*bound)(const struct conn *s, const char *portal);
 	/* In place of a refused message: one that fails the batch on the server. */
 	void (*refuse)(struct conn *s, enum refusal why, bool simple);
 	/*

@@ -30,6 +30,7 @@ enum request_action {
 };
 
 struct stmt;
+struct stmt_edits;
 struct stmt_name;
 
 struct request {
@@ -40,10 +41,10 @@ struct request {
 	bool begins : 1;  /* of a BEGIN that was put in front */
 	bool unnamed : 1; /* QUERY, and PARSE, CLOSE of the unnamed statement: stmt is the client's that was before */
 	bool made : 1;	  /* PARSE: name was made for it */
-	bool edited : 1;  /* QUERY, PARSE, EXECUTE: in its text names of SQL's are the server's: struct server.edits */
 	/* References of the request's, given back when it is over. */
-	struct stmt_name *name; /* what the client calls the statement, NULL: not renamed */
-	struct stmt *stmt;	/* PARSE, EXECUTE, CLOSE: the statement that the server gets or loses by it */
+	struct stmt_name *name;	  /* what the client calls the statement, NULL: not renamed */
+	struct stmt *stmt;	  /* PARSE, EXECUTE, CLOSE: the statement that the server gets or loses by it */
+	struct stmt_edits *edits; /* QUERY, PARSE, EXECUTE: in its text these names of SQL's are the server's */
 };
 
 /* Zero-initialise; ring_free(). */
@@ -58,9 +59,10 @@ struct ring {
 	uint32_t altering; /* of them that alter ... */
 	uint32_t begins;   /* ... and that begin a transaction */
 	bool skipping;	   /* an error was answered: all is skipped up to a Sync that is yet to be sent */
-	bool open;	   /* something of the extended protocol was sent since the last Sync */
-	bool copying;	   /* the server reads copy data: no CopyDone or CopyFail was sent yet */
-	uint32_t in_copy;  /* Syncs that were sent into a COPY: ignored by the server, or not, when the COPY failed */
+	bool open;	   /* something of the extended protocol was sent since the last Sync or Query */
+	bool unsynced; /* no Sync was sent behind something of it, which is not answered: its error skips up to one, Queries too */
+	bool copying;	  /* the server reads copy data: no CopyDone or CopyFail was sent yet */
+	uint32_t in_copy; /* Syncs that were sent into a COPY: ignored by the server, or not, when the COPY failed */
 };
 
 /* A message is sent; q's references are the ring's from here on. While the server skips to a Sync, what it will skip is not

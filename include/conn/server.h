@@ -48,14 +48,14 @@ struct server {
 	struct vars *settings;	    /* vars without what no literal depends on ... */
 	struct vars *settings_of;   /* ... when it was this set */
 	struct stmt_cache prepared; /* clients' statements that it has */
-	struct stmt_edits *edits;   /* of the request that is edited, there is one at a time; a reference */
+	struct stmt_map *portals;   /* its client's, of statements with edits */
 	struct buf batch;	    /* the client's messages that are not answered, while they may be run again */
 	int64_t drain_due_us;	    /* DRAIN: when a cancelled request must have ended; 0: never */
 	unsigned cancels;	    /* cancel requests under way to it */
 	uint32_t pid;		    /* of the backend */
 	uint8_t key[260];	    /* pid and secret, as BackendKeyData had them */
 	uint16_t key_len;
-	uint32_t statement; /* of the text with edits, from 0: which one runs */
+	uint32_t statement; /* of a Query with edits, from 0: which one runs */
 	uint8_t unnamed;    /* enum server_unnamed */
 	char status;	    /* of the last ReadyForQuery: I T E; 0 before the first */
 	char fatal_code[6]; /* an ErrorResponse FATAL came: its end is near */

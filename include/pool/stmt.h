@@ -93,7 +93,7 @@ struct stmt *stmt_next(const struct stmt_table *t, const struct stmt *s);
  *   stmt_map_clear()    a DEALLOCATE ALL or DISCARD ALL was done: what was added before it is gone
  * They may come in the order of the requests or in the opposite one: the outcome is the same.
  */
-enum { STMT_NAME_MAX = 8191, STMT_NAME_COMPARED = 63 };
+enum { STMT_NAME_COMPARED = 63 };
 
 struct stmt_map;
 
@@ -116,7 +116,7 @@ struct stmt_name {
  */
 struct stmt_name *stmt_map_find(const struct stmt_map *m, const char *name);
 /*
- * Adds a name of at most STMT_NAME_MAX bytes for s, which gets a reference of the name's. The name must not be there.
+ * Adds a name for s, which gets a reference of the name's. The name must not be there.
  * The result is the map's: a caller that keeps it takes a reference. NULL: memory is out, nothing has changed.
  */
 struct stmt_name *stmt_map_add(struct stmt_map **m, const char *name, struct stmt *s);

@@ -322,11 +322,10 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 	}
 	if (cl->pinned)
 		s->ops->serves->unpin(s, PIN_STATEMENT);
-	q.edited = edits;
 	q.stmt = cl->c.unnamed;
 	cl->c.unnamed = NULL; /* any Query ends it */
 	if (edits)
-		s->ops->serves->edits(s, edits);
+		q.edits = stmt_edits_ref(edits);
 	s->ops->serves->expect(s, q);
 	return edits ? client_send_edited(cl, s, m, t, edits) : V_FORWARD;
 }
@@ -402,12 +401,14 @@ static enum verdict client_on_about(struct client *cl, struct conn *s, const str
 	return V_FORWARD;
 }
 
-static void client_on_execute(struct client *cl, struct conn *s)
+static void client_on_execute(struct client *cl, struct conn *s, const struct msg *m)
 {
+	struct stmt_edits *edits = cl->edited ? s->ops->serves->bound(s, m->payload) : NULL;
+
 	s->ops->serves->expect(s, (struct request){.kind = REQ_EXECUTE,
 					  .may_commit = cl->unnamed_commits || cl->named_commits,
-					  .alters = cl->edited || cl->unnamed_alters || cl->named_alters,
-					  .edited = cl->edited});
+					  .alters = edits || cl->unnamed_alters || cl->named_alters,
+					  .edits = edits ? stmt_edits_ref(edits) : NULL});
 }
 
 /* A message that nothing but an error can come of. */
@@ -456,7 +457,7 @@ static enum verdict client_send(struct client *cl, struct conn *s, const struct 
 	case MSG_BIND: v = client_on_bind(cl, s, m, arg); break;
 	case MSG_DESCRIBE:
 	case MSG_CLOSE: v = client_on_about(cl, s, m, arg); break;
-	case MSG_EXECUTE: client_on_execute(cl, s); break;
+	case MSG_EXECUTE: client_on_execute(cl, s, m); break;
 	case MSG_SYNC: client_push(s, REQ_SYNC); break;
 	case MSG_COPY_DONE:
 	case MSG_COPY_FAIL: client_push(s, REQ_COPY_END); break;

@@ -163,6 +163,9 @@ static void reading_place(struct reading *r, struct stmt_edit *e, const struct s
 	r->byte = e->byte + e->is;
 }
 
+static bool client_sql_is_stale(const struct client *cl, const struct stmt *st);
+static bool client_sql_renew(struct client *cl, struct stmt_name **n);
+
 static void reading_name(struct reading *r, enum sql_prepared kind, const struct sql_stmt *st,
 	const struct sql_name *name, bool shared)
 {
@@ -170,6 +173,11 @@ static void reading_name(struct reading *r, enum sql_prepared kind, const struct
 	struct stmt_edit *by = reading_find(r, name->name, &found), *e;
 	bool pending = by && found;
 
+	if (found && !by && found->stmt->edits && client_sql_is_stale(r->cl, found->stmt) &&
+		!client_sql_renew(r->cl, &found)) {
+		r->failed = true;
+		return;
+	}
 	if (!r->cl->tracks_sql && (kind != SQL_PREPARED_DEALLOCATE || !found))
 		return;
 	e = stmt_edits_add(&r->edits);
@@ -291,9 +299,9 @@ enum verdict client_sql_read(struct client *cl, const struct msg *m, struct text
 	return V_FORWARD;
 }
 
-/* rest: what follows the text in its Parse. The edits become the statement's. NULL: memory is out. */
+/* rest: what follows the text in its Parse, under these settings. The edits become the statement's. NULL: memory is out. */
 static struct stmt *client_sql_made_of(struct client *cl, struct text t, const char *rest, size_t n,
-	struct stmt_edits *edits)
+	struct stmt_edits *edits, struct vars *settings)
 {
 	struct registry *r = &cl->c.pooler->registry;
 	struct stmt *st = NULL;
@@ -302,7 +310,7 @@ static struct stmt *client_sql_made_of(struct client *cl, struct text t, const c
 	client_sql_write(cl, &body, t, edits);
 	buf_append(&body, rest, n);
 	if (!buf_failed(&body))
-		st = stmt_get(r->stmts, r->no_vars, buf_head(&body), buf_len(&body), false);
+		st = stmt_get(r->stmts, settings, buf_head(&body), buf_len(&body), false);
 	buf_free(&body);
 	if (st)
 		st->edits = edits;
@@ -316,7 +324,8 @@ struct stmt *client_sql_stmt(struct client *cl, const struct msg *m, struct stmt
 	struct text t = client_parse_text(m);
 	const char *rest = t.p + t.n + 1;
 
-	return client_sql_made_of(cl, t, rest, (size_t)(m->payload + m->len - rest), edits);
+	return client_sql_made_of(cl, t, rest, (size_t)(m->payload + m->len - rest), edits,
+		cl->c.peer->ops->serves->settings(cl->c.peer));
 }
 
 void client_sql_write(const struct client *cl, struct buf *out, struct text t, const struct stmt_edits *edits)
@@ -373,15 +382,16 @@ static struct stmt *client_sql_again(struct client *cl, const struct stmt *st)
 	}
 	if (r.edits) {
 		r.edits->v[0].was = st->edits->v[0].was;
-		again = client_sql_made_of(cl, r.t, st->body + rest, st->len - rest, r.edits);
+		again = client_sql_made_of(cl, r.t, st->body + rest, st->len - rest, r.edits, st->settings);
 	}
 	buf_free(&original);
 	return again;
 }
 
-/* Is what the name stands for another one than when it was parsed? */
-static bool client_sql_is_stale(const struct client *cl, const struct stmt_edit *e)
+/* Is what the name in a statement with edits stands for another one than when it was parsed? */
+static bool client_sql_is_stale(const struct client *cl, const struct stmt *st)
 {
+	const struct stmt_edit *e = &st->edits->v[0];
 	const struct stmt_name *now = client_sql_find(cl, e->name->name, true);
 
 	return e->what != EDIT_MAKES && (now ? now->stmt : NULL) != e->name->stmt;
@@ -409,25 +419,28 @@ static bool client_sql_renew(struct client *cl, struct stmt_name **n)
 	return *n;
 }
 
-enum verdict client_sql_bind(struct client *cl, struct stmt_name **n)
+enum verdict client_sql_bind(struct client *cl, const char *portal, struct stmt_name **n)
 {
 	struct conn *s = cl->c.peer;
-	struct stmt_edits *edits = *n ? (*n)->stmt->edits : cl->c.unnamed->edits;
+	struct stmt *st = *n ? (*n)->stmt : cl->c.unnamed;
 	struct stmt_edit e;
 
 	if (s->ops->serves->must_wait(s, false))
 		return V_STOP;
-	if (client_sql_is_stale(cl, &edits->v[0]) && !client_sql_renew(cl, n)) {
+	if (client_sql_is_stale(cl, st) && !client_sql_renew(cl, n)) {
 		conn_close(&cl->c, CLOSE_NO_MEMORY, NULL);
 		return V_CLOSED;
 	}
-	edits = *n ? (*n)->stmt->edits : cl->c.unnamed->edits;
-	e = edits->v[0];
+	st = *n ? (*n)->stmt : cl->c.unnamed;
+	e = st->edits->v[0];
 	if (e.what == EDIT_MAKES && stmt_map_find(cl->names, e.name->name))
 		e.what = EDIT_USES; /* it is to be there, as the name is, for the error */
 	client_sql_put(cl, &e, false);
-	s->ops->serves->edits(s, edits);
 	cl->edited = true;
+	if (!s->ops->serves->bind(s, portal, st)) {
+		conn_close(&cl->c, CLOSE_NO_MEMORY, NULL);
+		return V_CLOSED;
+	}
 	return V_FORWARD;
 }
 

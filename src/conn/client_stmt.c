@@ -93,14 +93,14 @@ static enum verdict client_send_parse(struct conn *s, const char *name, const st
 static enum verdict client_parse_edited(struct client *cl, const struct msg *m, struct stmt_edits *edits)
 {
 	struct conn *s = cl->c.peer;
-	struct request q = {.kind = REQ_PARSE, .unnamed = true, .edited = true, .stmt = cl->c.unnamed};
+	struct request q = {.kind = REQ_PARSE, .unnamed = true, .stmt = cl->c.unnamed};
 
 	cl->c.unnamed = client_sql_stmt(cl, m, edits);
 	if (!cl->c.unnamed) {
 		cl->c.unnamed = q.stmt;
 		return client_out_of_memory(cl);
 	}
-	s->ops->serves->edits(s, edits);
+	q.edits = stmt_edits_ref(cl->c.unnamed->edits);
 	s->ops->serves->expect(s, q);
 	return client_send_parse(s, "", cl->c.unnamed);
 }
@@ -160,7 +160,7 @@ static enum verdict client_parse_new(struct client *cl, const struct msg *m, str
 		edits ? client_sql_stmt(cl, m, edits)
 		      : stmt_get(cl->c.pooler->registry.stmts, s->ops->serves->settings(s), body, m->len - at, shared);
 	struct stmt_name *n = st ? stmt_map_add(&cl->names, m->payload, st) : NULL;
-	struct request q = {.kind = REQ_PARSE, .made = true, .edited = edits};
+	struct request q = {.kind = REQ_PARSE, .made = true};
 
 	if (!n) {
 		stmt_unref(&st);
@@ -180,7 +180,7 @@ static enum verdict client_parse_new(struct client *cl, const struct msg *m, str
 	cl->db->stats.now.server_parses++;
 	q.stmt = st;
 	if (edits)
-		s->ops->serves->edits(s, edits);
+		q.edits = stmt_edits_ref(edits);
 	s->ops->serves->expect(s, q);
 	return edits ? client_send_parse(s, st->name, st) : client_rename(s, m, 0, st->name, arg);
 }
@@ -237,12 +237,16 @@ enum verdict client_stmt_parse(struct client *cl, const struct msg *m, bool quie
 /* ---- Bind, Describe, Close ------------------------------------------------------------- */
 
 /* A Bind of what is, or is not, SQL with names. */
-static enum verdict client_bind_edited(struct client *cl, struct stmt_name **n, bool named)
+static enum verdict client_bind_edited(struct client *cl, const char *portal, struct stmt_name **n, bool named)
 {
+	struct conn *s = cl->c.peer;
 	const struct stmt *st = *n ? (*n)->stmt : named ? NULL : cl->c.unnamed;
 
-	cl->edited = false;
-	return st && st->edits ? client_sql_bind(cl, n) : V_FORWARD;
+	if (st && st->edits)
+		return client_sql_bind(cl, portal, n);
+	if (cl->edited)
+		(void)s->ops->serves->bind(s, portal, NULL);
+	return V_FORWARD;
 }
 
 /* A message about the statement whose name begins at payload byte `at`. */
@@ -259,7 +263,7 @@ static enum verdict client_about(struct client *cl, enum request_kind kind, cons
 		return V_STOP;
 	n = m->payload[at] ? stmt_map_find(cl->names, m->payload + at) : NULL;
 	if (kind == REQ_BIND) {
-		v = client_bind_edited(cl, &n, m->payload[at]);
+		v = client_bind_edited(cl, m->payload, &n, m->payload[at]);
 		if (v != V_FORWARD)
 			return v;
 	}

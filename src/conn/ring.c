@@ -50,6 +50,7 @@ static void request_release(struct request *q)
 {
 	stmt_name_unref(&q->name);
 	stmt_unref(&q->stmt);
+	stmt_edits_unref(&q->edits);
 }
 
 static void ring_record(struct ring *r, struct request q)
@@ -67,7 +68,7 @@ static void ring_drop_front(struct ring *r)
 	struct request *q = ring_at(r, 0);
 
 	ring_count(r, q, UINT32_MAX);
-	if (q->name || q->stmt)
+	if (q->name || q->stmt || q->edits)
 		request_release(q);
 	r->head = (r->head + 1) & (r->cap - 1);
 	r->n--;
@@ -99,9 +100,11 @@ void ring_push(struct ring *r, struct request q)
 	case REQ_SYNC:
 		r->skipping = false;
 		r->open = false;
+		r->unsynced = false;
 		r->unflushed = 0;
 		break;
 	case REQ_QUERY:
+		r->unsynced = r->unsynced && r->n;
 		r->unflushed = 0;
 		r->open = false; /* a Query ends the implicit transaction of what came before it */
 		break;
@@ -115,6 +118,7 @@ void ring_push(struct ring *r, struct request q)
 	case REQ_EXECUTE:
 	case REQ_CLOSE:
 		r->open = true;
+		r->unsynced = true;
 		r->unflushed++;
 		break;
 	}
@@ -149,6 +153,7 @@ struct request ring_error(struct ring *r, ring_undo *undo, void *arg)
 	q = *front;
 	q.name = NULL;
 	q.stmt = NULL;
+	q.edits = NULL;
 	if (request_is_ready(&q))
 		return q; /* its ReadyForQuery is still to come */
 	while (skipped < r->n && ring_at(r, skipped)->kind != REQ_SYNC)
@@ -185,6 +190,7 @@ void ring_copy_in(struct ring *r)
 	r->copying = !ended;
 	if (!closed && r->n && ring_at(r, 0)->kind == REQ_EXECUTE) {
 		r->open = true; /* the Sync that seemed to end the batch did not */
+		r->unsynced = true;
 		r->unflushed = r->n;
 	}
 }

@@ -73,11 +73,14 @@ void server_stmt_put_now(struct conn *c, struct stmt *st);
 void server_stmt_take_now(struct conn *c, struct stmt *st);
 void server_stmt_make_room_now(struct conn *c);
 void server_stmt_make_room(struct conn *c);
-void server_stmt_edits(struct conn *c, struct stmt_edits *e);
+bool server_stmt_bind(struct conn *c, const char *portal, struct stmt *st);
+struct stmt_edits *server_stmt_bound(const struct conn *c, const char *portal);
 /* A statement of a request that is edited has come to a good end: what it has prepared or deallocated. */
 void server_stmt_ran(struct server *s, const struct request *q, const char *tag);
 /* An error or notice for such a request, which is whole in memory, goes to the client. */
 void server_stmt_error_edited(struct server *s, const struct msg *m, const struct stmt_edits *e);
+/* The Query, which is edited, is over. */
+void server_stmt_ended(struct server *s, const struct request *q);
 /* server_heal.c: a batch that failed because a table has changed is run again. */
 void server_record(struct conn *c, const struct msg *m);
 void server_unrecord(struct conn *c, const struct msg *m);

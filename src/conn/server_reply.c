@@ -124,7 +124,7 @@ static enum verdict server_on_complete(struct server *s, const struct msg *m)
 		return server_nonsense(s, "a CommandComplete that no request asked for");
 	if (m->type == MSG_COMMAND_COMPLETE) {
 		server_note_tag(s, m->payload);
-		if (q->edited)
+		if (q->edits)
 			server_stmt_ran(s, q, m->payload);
 		if (s->session && q->action == ACT_FORWARD)
 			session_completed(s->session, m->payload);
@@ -165,11 +165,25 @@ static enum verdict server_rename_error(struct server *s, const struct msg *m, c
 	return V_DROP;
 }
 
-/* One about a text whose names are the server's speaks of the client's. */
-static enum verdict server_edit_error(struct server *s, const struct msg *m, const struct request *q)
+/* An error or notice about a text whose names are the server's speaks of the client's. */
+static enum verdict server_on_edited(struct server *s, const struct msg *m, const struct request *q)
 {
-	server_stmt_error_edited(s, m, q->kind == REQ_PARSE && !q->unnamed && q->stmt ? q->stmt->edits : s->edits);
+	server_stmt_error_edited(s, m, q->edits);
 	return V_DROP;
+}
+
+static enum verdict server_on_notice(struct server *s, const struct msg *m, uint32_t *arg)
+{
+	const struct request *q = ring_front(&s->ring);
+	enum verdict v = server_pass(s, q);
+
+	if (v == V_DROP || !q || !q->edits || m->len > ERROR_WHOLE)
+		return v;
+	if (m->have < m->len) {
+		*arg = m->len;
+		return V_MORE;
+	}
+	return server_on_edited(s, m, q);
 }
 
 static enum verdict server_on_error(struct server *s, const struct msg *m, uint32_t *arg)
@@ -179,7 +193,7 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 	struct error_fields f;
 	bool fatal, by_query = s->ring.queries;
 
-	if (front && (front->name || front->edited) && m->have < m->len && m->len <= ERROR_WHOLE) {
+	if (front && (front->name || front->edits) && m->have < m->len && m->len <= ERROR_WHOLE) {
 		*arg = m->len;
 		return V_MORE;
 	}
@@ -193,8 +207,8 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 		return server_nonsense(s, "an error that no request asked for");
 	if (s->ring.in_copy)
 		s->dirty = true; /* whether those Syncs are answered cannot be known, whatever completes after this */
-	if (front && front->edited && s->edits && s->c.peer && m->have == m->len)
-		v = server_edit_error(s, m, front);
+	if (front && front->edits && s->c.peer && m->have == m->len)
+		v = server_on_edited(s, m, front);
 	else if (front && front->name && front->action != ACT_REFUSE && s->c.peer && m->have == m->len)
 		v = server_rename_error(s, m, front->name, f.code);
 	q = ring_error(&s->ring, server_stmt_undo, s);
@@ -268,11 +282,15 @@ static enum verdict server_on_ready(struct server *s, const struct msg *m)
 		return server_nonsense(s, "a ReadyForQuery with an unknown status");
 	if (front && (front->kind == REQ_QUERY || front->kind == REQ_SYNC)) {
 		q = *front;
+		if (q.edits)
+			server_stmt_ended(s, front);
 		ring_pop(&s->ring);
 	} else if (!s->ring.in_copy) {
 		return server_nonsense(s, "a ReadyForQuery that no request asked for");
 	}
 	s->status = status;
+	if (s->portals && status == 'I' && ring_is_idle(&s->ring))
+		stmt_map_clear(s->portals, UINT64_MAX);
 	if (q.begins &&
 		status != 'E') /* a transaction that was to be there and failed is not: nothing may run without it */
 		return server_nonsense(s, "a BEGIN of the pooler's own failed");
@@ -357,7 +375,7 @@ enum verdict server_message(struct conn *c, const struct msg *m, uint32_t *arg)
 		if (slot_mode(&s->slot) == POOL_SESSION || s->pinned)
 			return server_pass(s, NULL);
 		__attribute__((fallthrough));
-	case MSG_NOTICE_RESPONSE: return c->state == SS_ACTIVE ? server_pass(s, ring_front(&s->ring)) : V_DROP;
+	case MSG_NOTICE_RESPONSE: return c->state == SS_ACTIVE ? server_on_notice(s, m, arg) : V_DROP;
 	default: break;
 	}
 	switch ((enum server_state)c->state) {

@@ -4,6 +4,7 @@
  * needs it, in the same write. What is noted when a message is sent is undone
  * when the server fails or skips it (PostgreSQL manual, 55.2.3).
  */
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -165,13 +166,13 @@ static void server_prepare(struct server *s, struct stmt *st, enum request_actio
 	struct vars *now = server_stmt_settings(&s->c);
 
 	server_stmt_make_room(&s->c);
+	server_set_literals(s, now, st->settings, action);
 	if (stmt_is_sql(st)) {
 		server_prepare_sql(s, st, action);
-		return;
+	} else {
+		server_parse(s, st->name, st);
+		server_push(s, (struct request){.kind = REQ_PARSE, .action = (uint8_t)action, .stmt = stmt_ref(st)});
 	}
-	server_set_literals(s, now, st->settings, action);
-	server_parse(s, st->name, st);
-	server_push(s, (struct request){.kind = REQ_PARSE, .action = (uint8_t)action, .stmt = stmt_ref(st)});
 	server_set_literals(s, st->settings, now, action);
 }
 
@@ -195,7 +196,7 @@ void server_stmt_put_now(struct conn *c, struct stmt *st)
 {
 	struct server *s = conn_server(c);
 
-	if (s->ring.open) {
+	if (s->ring.unsynced) {
 		server_stmt_put(c, st);
 		return;
 	}
@@ -205,10 +206,10 @@ void server_stmt_put_now(struct conn *c, struct stmt *st)
 
 void server_stmt_take_now(struct conn *c, struct stmt *st)
 {
-	bool open = conn_server(c)->ring.open;
+	bool unsynced = conn_server(c)->ring.unsynced;
 
 	server_stmt_take(c, st);
-	if (!open)
+	if (!unsynced)
 		server_sync(conn_server(c), (struct request){.action = ACT_SWALLOW});
 }
 
@@ -222,14 +223,44 @@ void server_stmt_make_room_now(struct conn *c)
 		server_sync(s, (struct request){.action = ACT_SWALLOW});
 }
 
-void server_stmt_edits(struct conn *c, struct stmt_edits *e)
+bool server_stmt_bind(struct conn *c, const char *portal, struct stmt *st)
 {
 	struct server *s = conn_server(c);
-	struct stmt_edits *before = s->edits;
+	struct stmt_name *n = stmt_map_find(s->portals, portal);
 
-	s->edits = stmt_edits_ref(e);
+	if (n)
+		stmt_map_fail(n);
+	return !st || stmt_map_add(&s->portals, portal, st);
+}
+
+struct stmt_edits *server_stmt_bound(const struct conn *c, const char *portal)
+{
+	const struct server *s = (const struct server *)(const void *)c;
+	const struct stmt_name *n = stmt_map_find(s->portals, portal);
+
+	return n ? n->stmt->edits : NULL;
+}
+
+/*
+ * Literals in what SQL has prepared were read under the settings of that moment. Of statements behind others in a Query those
+ * are known at its end.
+ */
+static void server_made_under_now(struct server *s, struct stmt *st)
+{
+	struct vars *before = st->settings;
+
+	if (st->shared)
+		return;
+	st->settings = vars_ref(server_stmt_settings(&s->c));
+	vars_unref(&before);
+}
+
+void server_stmt_ended(struct server *s, const struct request *q)
+{
+	for (uint32_t i = 0; i < q->edits->n; i++)
+		if (q->edits->v[i].what == EDIT_MAKES && q->edits->v[i].statement)
+			server_made_under_now(s, q->edits->v[i].name->stmt);
 	s->statement = 0;
-	stmt_edits_unref(&before);
 }
 
 static void server_ran_edit(struct server *s, const struct stmt_edit *e, const char *tag)
@@ -239,6 +270,7 @@ static void server_ran_edit(struct server *s, const struct stmt_edit *e, const c
 	if (e->what == EDIT_MAKES && !strcmp(tag, "PREPARE")) {
 		if (!stmt_cache_use(&s->prepared, e->name->stmt))
 			stmt_cache_add(&s->prepared, e->name->stmt);
+		server_made_under_now(s, e->name->stmt);
 		if (cl)
 			cl->ops->asks->made(cl, e->name);
 	} else if (e->what == EDIT_DROPS && e->name->stmt && !strcmp(tag, "DEALLOCATE")) {
@@ -250,32 +282,53 @@ static void server_ran_edit(struct server *s, const struct stmt_edit *e, const c
 
 void server_stmt_ran(struct server *s, const struct request *q, const char *tag)
 {
-	struct stmt_edits *edits = s->edits ? stmt_edits_ref(s->edits) : NULL;
+	struct stmt_edits *edits = stmt_edits_ref(q->edits);
 
-	for (uint32_t i = 0; edits && i < edits->n; i++)
+	for (uint32_t i = 0; i < edits->n; i++)
 		if (q->kind == REQ_EXECUTE || edits->v[i].statement == s->statement)
 			server_ran_edit(s, &edits->v[i], tag);
-	s->statement++;
+	if (q->kind == REQ_QUERY)
+		s->statement++;
 	stmt_edits_unref(&edits);
+}
+
+static bool speaks_of(const char *message, const struct stmt *st)
+{
+	const char *at = strstr(message, st->name);
+
+	return at && !isdigit((unsigned char)at[strlen(st->name)]);
+}
+
+static struct msgw_edit server_edit_back(const struct server *s, const struct stmt_edit *e)
+{
+	return (struct msgw_edit){
+		.from = e->name->stmt ? e->name->stmt->name : s->c.pooler->refused_name,
+		.to = e->name->name,
+		.at = e->at,
+		.was = e->was,
+		.is = e->is,
+	};
 }
 
 void server_stmt_error_edited(struct server *s, const struct msg *m, const struct stmt_edits *e)
 {
-	struct msgw_edit v[STMT_EDITS_MAX];
+	struct msgw_edit v[2 * STMT_EDITS_MAX];
 	struct error_fields f;
+	uint32_t n = e->n;
+	struct stmt *st;
 
-	for (uint32_t i = 0; i < e->n; i++)
-		v[i] = (struct msgw_edit){
-			.from = e->v[i].name->stmt ? e->v[i].name->stmt->name : s->c.pooler->refused_name,
-			.to = e->v[i].name->name,
-			.at = e->v[i].at,
-			.was = e->v[i].was,
-			.is = e->v[i].is,
-		};
-	msgw_error_edited(relay_out(s->c.peer), m, v, e->n);
 	wire_error_fields(m, &f);
-	if (e->n == 1 && e->v[0].name->stmt && !strcmp(f.code, "26000"))
-		stmt_cache_remove(&s->prepared, e->v[0].name->stmt); /* somebody closed it behind our back */
+	for (uint32_t i = 0; i < e->n; i++) {
+		v[i] = server_edit_back(s, &e->v[i]);
+		st = e->v[i].name->stmt;
+		if (st && !strcmp(f.code, "26000") && speaks_of(f.message, st))
+			stmt_cache_remove(&s->prepared, st); /* somebody closed it behind our back */
+		if (st && st->edits) {			     /* what it EXECUTEs is one itself, and not of this text */
+			v[n] = server_edit_back(s, &st->edits->v[0]);
+			v[n++].at = UINT32_MAX;
+		}
+	}
+	msgw_error_edited(relay_out(s->c.peer), m, v, n);
 }
 
 /* st: with UNNAMED_KNOWN. */
@@ -480,7 +533,7 @@ void server_stmt_sent(struct server *s, const struct request *q)
 
 void server_stmt_parted(struct server *s)
 {
-	stmt_edits_unref(&s->edits);
+	stmt_map_clear(s->portals, UINT64_MAX);
 	if (s->unnamed == UNNAMED_CLIENTS)
 		s->unnamed = UNNAMED_OTHER;
 }
@@ -557,7 +610,7 @@ void server_stmt_free(struct server *s)
 {
 	stmt_cache_clear(&s->prepared);
 	stmt_unref(&s->c.unnamed);
-	stmt_edits_unref(&s->edits);
+	stmt_map_free(&s->portals);
 	vars_unref(&s->settings_of);
 	vars_unref(&s->settings);
 }

@@ -238,7 +238,6 @@ struct stmt_name *stmt_map_add(struct stmt_map **mp, const char *name, struct st
 	uint64_t hash = name_hash(name);
 	struct stmt_name *n;
 
-	assert(len <= STMT_NAME_MAX);
 	n = try_realloc(MEM_STMT, NULL, sizeof *n + len + 1);
 	if (n == NULL)
 		return NULL;

@@ -259,17 +259,19 @@ static void test_names(void **state)
 	world_free(&w);
 }
 
+enum { LONG_NAME = 9999 };
+
 /* Of a name 63 bytes count, of its text all. */
 static void test_long_names(void **state)
 {
 	struct world w = world_new();
 	struct stmt *s = get(&w, "a");
 	struct stmt_map *m = NULL;
-	char name[STMT_NAME_MAX + 1], other[STMT_NAME_MAX + 1];
+	char name[LONG_NAME + 1], other[LONG_NAME + 1];
 
 	(void)state;
-	memset(name, 'x', STMT_NAME_MAX);
-	name[STMT_NAME_MAX] = '\0';
+	memset(name, 'x', LONG_NAME);
+	name[LONG_NAME] = '\0';
 	assert_string_equal(stmt_map_add(&m, name, s)->name, name);
 	memcpy(other, name, sizeof other);
 	other[63] = 'y';
@@ -292,7 +294,7 @@ static void test_unknown(void **state)
 	struct stmt *s = get(&w, "0");
 	struct stmt_map *m = NULL;
 	struct stmt_name *n = stmt_name_unknown("x"), *empty = stmt_name_unknown(""), *hold;
-	char name[STMT_NAME_MAX + 1];
+	char name[LONG_NAME + 1];
 
 	(void)state;
 	assert_string_equal(n->name, "x");
@@ -311,8 +313,8 @@ static void test_unknown(void **state)
 	assert_int_equal(s->clients, 1);
 	stmt_map_free(&m);
 	stmt_name_unref(&hold);
-	memset(name, 'x', STMT_NAME_MAX);
-	name[STMT_NAME_MAX] = '\0';
+	memset(name, 'x', LONG_NAME);
+	name[LONG_NAME] = '\0';
 	n = stmt_name_unknown(name);
 	assert_string_equal(n->name, name);
 	stmt_name_unref(&n);

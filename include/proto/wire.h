@@ -22,7 +22,10 @@ enum msg_type {
 /* Who sends. */
 enum wire_side { WIRE_CLIENT, WIRE_SERVER };
 
-enum { WIRE_HEADER = 5, WIRE_HEAD_MAX = 10000, WIRE_MAX_LEN = 0x3fffffff };
+enum { WIRE_HEADER = 5, WIRE_HEAD_MAX = 10000 };
+
+/* Payloads are no longer than this, as PostgreSQL has it: it takes length words up to 0x3ffffffe, and could send longer ones. */
+enum { WIRE_MAX_CLIENT = 0x3ffffffa, WIRE_MAX_SERVER = 0x3fffffff };
 
 /* A message as far as it is in memory. Pointers lead into the caller's buffer. */
 struct msg {

@@ -15,13 +15,14 @@ enum need { NEED_EMPTY, NEED_NONE, NEED_FIRST, NEED_CSTR, NEED_TAGGED, NEED_ALL 
 
 enum { SIDE_F = WIRE_CLIENT, SIDE_B = WIRE_SERVER };
 
-#define ROW_MAX(need, max) (NEED_##need == NEED_EMPTY ? 0 : (max) == 0 ? WIRE_MAX_LEN : (max))
+#define SIDE_MAX(side) ((int)SIDE_##side == (int)SIDE_F ? WIRE_MAX_CLIENT : WIRE_MAX_SERVER)
+#define ROW_MAX(side, need, max) (NEED_##need == NEED_EMPTY ? 0 : (max) == 0 ? SIDE_MAX(side) : (max))
 
 /* By sender and type. */
 const struct wire_row wire_rows[2][256] = {
 #define MESSAGE(side, type, name, need, n, min, max, text)                                                             \
 	[SIDE_##side][type] = {NEED_##need, NEED_##need == NEED_CSTR || NEED_##need == NEED_TAGGED ? (uint8_t)(n) : 0, \
-		(n), (min), ROW_MAX(need, max) - (min) + 1},
+		(n), (min), ROW_MAX(side, need, max) - (min) + 1},
 #include "tbl/messages.h"
 #undef MESSAGE
 };

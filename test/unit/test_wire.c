@@ -106,7 +106,9 @@ static void test_lengths(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ROWS(messages); i++) {
-		uint32_t max = messages[i].max != 0 ? messages[i].max : WIRE_MAX_LEN;
+		uint32_t max = messages[i].max != 0		 ? messages[i].max
+			       : messages[i].side == WIRE_CLIENT ? 0x3ffffffa
+								 : 0x3fffffff;
 		const struct {
 			uint32_t word;
 			bool bad;
@@ -219,7 +221,7 @@ static const struct {
 	{WIRE_CLIENT, 'P', 9, {-1}, WIRE_BAD_HEAD, 9},
 	{WIRE_CLIENT, 'P', 20000, {9999, -1}, WIRE_OK, 10000},
 	{WIRE_CLIENT, 'P', 20000, {10000, -1}, WIRE_BAD_HEAD, 10000},
-	{WIRE_CLIENT, 'P', 0x3fffffff, {10000, -1}, WIRE_BAD_HEAD, 10000},
+	{WIRE_CLIENT, 'P', 0x3ffffffa, {10000, -1}, WIRE_BAD_HEAD, 10000},
 	{WIRE_CLIENT, 'B', 12, {0, 1, -1}, WIRE_OK, 2},
 	{WIRE_CLIENT, 'B', 12, {3, 11, -1}, WIRE_OK, 12},
 	{WIRE_CLIENT, 'B', 12, {11, -1}, WIRE_BAD_HEAD, 12},

@@ -98,7 +98,7 @@ struct sql_tx {
 };
 
 /* A text that is none is told at its first word, a SELECT by its first two letters. */
-struct sql_tx sqlscan_tx(const char *text, size_t n, bool whole, bool standard);
+struct sql_tx sqlscan_tx(const char *text, size_t n, bool whole);
 
 /* A cheap look: false if its first letters say that it is none. */
 bool sqlscan_may_be_tx(const char *text, size_t n);

@@ -30,7 +30,7 @@ static void client_count_answer(struct client *cl)
 /* What the text does, if no server is needed for that; SQL_TX_NONE: one is. */
 static struct sql_tx client_tx(const struct client *cl, const char *text, size_t n)
 {
-	struct sql_tx tx = sqlscan_tx(text, n <= BEGIN_MAX ? n : 0, true, true);
+	struct sql_tx tx = sqlscan_tx(text, n <= BEGIN_MAX ? n : 0, true);
 	bool here = tx.ascii;
 
 	if (tx.kind == SQL_TX_BEGIN || tx.kind == SQL_TX_START)

@@ -268,12 +268,12 @@ static enum verdict client_send_edited(struct client *cl, struct conn *s, const 
 }
 
 /* Nothing but the begin or end of a transaction, or back in it? Then there is no more to know of it. */
-static bool client_note_tx(const struct client *cl, struct text t, struct request *q)
+static bool client_note_tx(struct text t, struct request *q)
 {
 	enum sql_tx_kind kind = SQL_TX_NONE;
 
 	if (t.whole && t.n < TX_TEXT_MAX)
-		kind = sqlscan_tx(t.p, t.n, true, client_standard_strings(cl)).kind;
+		kind = sqlscan_tx(t.p, t.n, true).kind;
 	q->may_commit = kind == SQL_TX_COMMIT || kind == SQL_TX_PREPARE;
 	q->alters = kind != SQL_TX_NONE && kind != SQL_TX_BEGIN && kind != SQL_TX_START;
 	return kind != SQL_TX_NONE;
@@ -303,7 +303,7 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 		}
 	}
 	if (!quiet && sound && !edits)
-		quiet = client_note_tx(cl, t, &q);
+		quiet = client_note_tx(t, &q);
 	if (!quiet && sound) {
 		why = client_session_note(cl, t.p, t.n, t.whole);
 		if (why == REFUSE_COUNT && edits)
@@ -345,7 +345,7 @@ void client_note_text(struct client *cl, const struct msg *m, struct text t, boo
 	} else if (!quiet) {
 		cl->named_commits = cl->named_commits || commits;
 		cl->named_alters = cl->named_alters || client_text_alters(cl, t);
-		cl->named_tx = cl->named_tx || sqlscan_tx(t.p, t.n, t.whole, true).kind != SQL_TX_NONE;
+		cl->named_tx = cl->named_tx || sqlscan_tx(t.p, t.n, t.whole).kind != SQL_TX_NONE;
 	}
 }
 

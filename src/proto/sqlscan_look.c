@@ -39,14 +39,17 @@ static const char *find(const char *p, const char *end, char c)
 
 typedef uint8_t bytes __attribute__((vector_size(16)));
 
-/* Where a pair of bytes begins that each of the words has in it, whatever its letters' case: 0xff. */
-static inline __attribute__((always_inline)) bytes rare_pairs(bytes at, bytes next)
+/* Three bytes that each of the words has in it begin here, whatever its letters' case: 0xff. */
+static inline __attribute__((always_inline)) bytes rare_three(bytes at, bytes next, bytes third)
 {
-	bytes low = at | 0x20;
-	/* se[t_]config, p[g_]settings, advisor[y_]lock */
-	bytes hit = ((low == 't') | (low == 'g') | (low == 'y')) & (next == '_');
+	bytes low = at | 0x20, hit;
 
-	hit |= (low == 'm') & ((next | 0x20) == 'p'); /* te[mp] */
+	third |= 0x20;
+	/* se[t_c]onfig, p[g_s]ettings, advisor[y_l]ock, advisor[y_u]nlock */
+	hit = ((low == 't') & (third == 'c')) | ((low == 'g') & (third == 's')) |
+	      ((low == 'y') & ((third == 'l') | (third == 'u')));
+	hit &= next == '_';
+	hit |= (low == 'e') & ((next | 0x20) == 'm') & (third == 'p'); /* t[emp] */
 	return hit | ((at == '&') & (next == '"'));
 }
 
@@ -58,14 +61,14 @@ static inline __attribute__((always_inline)) bytes load(const char *p)
 	return v;
 }
 
-/* The last ones, at most 16, with NULs behind them. */
-static void load_rest(const char *p, size_t n, bytes *at, bytes *next)
-{
-	char rest[sizeof(bytes) + 1] = {0};
+/* So many are looked at together. */
+enum { AHEAD = sizeof(bytes) + 2 };
 
+/* The last ones, fewer than AHEAD, with NULs behind them. */
+static void load_rest(const char *p, size_t n, char rest[AHEAD])
+{
+	memset(rest, 0, AHEAD);
 	memcpy(rest, p, n);
-	*at = load(rest);
-	*next = load(rest + 1);
 }
 
 static inline bool is_any(bytes v)
@@ -79,25 +82,29 @@ static inline bool is_any(bytes v)
 /* False: none of the words that sqlscan_look() looks for is there. */
 static bool may_have_word(const char *p, const char *end)
 {
-	bytes hit = {0}, at, next;
+	char rest[AHEAD];
+	bytes hit = {0};
 
-	for (; (size_t)(end - p) > sizeof(bytes); p += sizeof(bytes))
-		hit |= rare_pairs(load(p), load(p + 1));
-	load_rest(p, (size_t)(end - p), &at, &next);
-	return is_any(hit | rare_pairs(at, next));
+	for (; end - p >= AHEAD; p += sizeof(bytes))
+		hit |= rare_three(load(p), load(p + 1), load(p + 2));
+	load_rest(p, (size_t)(end - p), rest);
+	return is_any(hit | rare_three(load(rest), load(rest + 1), load(rest + 2)));
 }
 
 /* Nor a ';' nor a NUL: it is one statement to its end. */
 static bool may_have_word_or_end(const char *p, const char *end)
 {
-	bytes hit = {0}, at, next, zero = {0};
+	bytes hit = {0}, at, zero = {0};
+	char rest[AHEAD];
 
-	for (; (size_t)(end - p) > sizeof(bytes); p += sizeof(bytes)) {
+	for (; end - p >= AHEAD; p += sizeof(bytes)) {
 		at = load(p);
-		hit |= rare_pairs(at, load(p + 1)) | (at == ';') | (at == zero);
+		hit |= rare_three(at, load(p + 1), load(p + 2)) | (at == ';') | (at == zero);
 	}
-	load_rest(p, (size_t)(end - p), &at, &next);
-	return is_any(hit | rare_pairs(at, next) | (at == ';')) || memchr(p, 0, (size_t)(end - p)) != NULL;
+	load_rest(p, (size_t)(end - p), rest);
+	at = load(rest);
+	hit |= rare_three(at, load(rest + 1), load(rest + 2)) | (at == ';') | (load(rest + 1) == ';');
+	return is_any(hit) || memchr(p, 0, (size_t)(end - p)) != NULL;
 }
 
 /* ---- words anywhere ---- */

@@ -155,14 +155,14 @@ static void skip_empty(struct sql_reader *r)
 		sqlscan_read(r);
 }
 
-struct sql_tx sqlscan_tx(const char *text, size_t n, bool whole, bool standard)
+struct sql_tx sqlscan_tx(const char *text, size_t n, bool whole)
 {
 	struct sql_tx tx = {.kind = SQL_TX_NONE};
 	struct sql_reader r;
 
 	if (n == 0 || !sqlscan_may_be_tx(text, n))
 		return tx;
-	r.s = sqlscan_init(text, n, whole, standard);
+	r.s = sqlscan_init(text, n, whole, true); /* of a text with a backslash nothing is said */
 	if (!r.s.whole)
 		return tx;
 	sqlscan_read(&r);

@@ -116,7 +116,7 @@ static void count_change(void *arg, enum sql_change what, const char *param)
 static void check_looks(const char *p, size_t n, bool whole, bool standard)
 {
 	struct sqlscan s = sqlscan_init(p, n, whole, standard);
-	struct sql_tx tx = sqlscan_tx(p, n, whole, standard);
+	struct sql_tx tx = sqlscan_tx(p, n, whole);
 	bool may_set = sqlscan_may_set(p, n, whole, standard), may_change = sqlscan_may_change(p, n, whole);
 	bool empty = sqlscan_is_empty(p, n, whole), plain = sqlscan_is_plain(p, n);
 	enum stmt_class class = STMT_OTHER;

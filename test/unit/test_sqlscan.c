@@ -760,7 +760,7 @@ static void test_tx(void **state)
 	for (size_t i = 0; i < sizeof(txs) / sizeof(txs[0]); i++) {
 		size_t n = strlen(txs[i].text);
 		char *copy = exact(txs[i].text, n);
-		struct sql_tx got = sqlscan_tx(copy, n, true, true);
+		struct sql_tx got = sqlscan_tx(copy, n, true);
 		const struct sql_tx *want = &txs[i].tx;
 
 		if (got.kind != want->kind || got.modes != want->modes || got.standby != want->standby ||
@@ -768,11 +768,11 @@ static void test_tx(void **state)
 			fail_msg("%s: %d modes %d standby %d chain %d ascii %d", txs[i].text, got.kind, got.modes,
 				got.standby, got.chain, got.ascii);
 		/* Nothing is known of a text that may go on. */
-		assert_int_equal(sqlscan_tx(copy, n, false, true).kind, SQL_TX_NONE);
+		assert_int_equal(sqlscan_tx(copy, n, false).kind, SQL_TX_NONE);
 		free(copy);
 	}
-	assert_int_equal(sqlscan_tx(NULL, 0, true, true).kind, SQL_TX_NONE);
-	assert_int_equal(sqlscan_tx("BEGIN\0x", 7, false, true).kind, SQL_TX_BEGIN);
+	assert_int_equal(sqlscan_tx(NULL, 0, true).kind, SQL_TX_NONE);
+	assert_int_equal(sqlscan_tx("BEGIN\0x", 7, false).kind, SQL_TX_BEGIN);
 }
 
 static void test_empty(void **state)
@@ -1316,6 +1316,44 @@ static void test_changes_cut(void **state)
 	}
 }
 
+/* Wherever it stands: sixteen bytes are looked at together. */
+static void test_quiet(void **state)
+{
+	static const struct {
+		const char *text;
+		bool quiet;
+	} rows[] = {
+		{"set_config(", false}, {"SET_CONFIG(", false}, {"Pg_Settings ", false}, {"pg_advisory_lock(", false},
+		{"PG_TRY_ADVISORY_LOCK(", false}, {"pg_advisory_unlock(", false}, {"INTO TEMP ", false},
+		{"into pg_temp.", false}, {"U&\"x\"", false}, {"; SET x = 1", false}, {"CURRENT_TIMESTAMP", true},
+		{"bucket_size, log_level, day_of, \"a\" & 1", true},
+		{"attempt", false}, /* sqlscan_may_change() looks closer */
+	};
+	char text[200];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		for (size_t before = 0; before < 40; before++)
+			for (size_t behind = 0; behind < 40; behind++) {
+				size_t n = (size_t)snprintf(text, sizeof(text), "SELECT %.*s%s%.*s", (int)before,
+					"1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13", rows[i].text, (int)behind,
+					", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13");
+				char *copy = exact(text, n);
+
+				if (sqlscan_is_quiet(copy, n) != rows[i].quiet)
+					fail_msg("%s", text);
+				if (rows[i].quiet)
+					assert_false(sqlscan_may_change(copy, n, true));
+				free(copy);
+				if (!behind) {
+					text[n] = '\0';
+					copy = exact(text, n + 1);
+					assert_false(sqlscan_is_quiet(copy, n + 1));
+					free(copy);
+				}
+			}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1336,6 +1374,7 @@ int main(void)
 		cmocka_unit_test(test_prepared_texts),
 		cmocka_unit_test(test_changes),
 		cmocka_unit_test(test_changes_cut),
+		cmocka_unit_test(test_quiet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

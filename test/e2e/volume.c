@@ -3,9 +3,11 @@
  * not read, and many clients on few servers in every pool mode.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
 #include "e2e/modes.h"
 
@@ -353,6 +355,48 @@ static void a_slow_reader(void **state)
 	assert_int_equal(rows, 10000);
 }
 
+/*
+ * A client writes a pipeline and reads no answer, as far as it goes: then it stands, its server too, and nobody else. What
+ * psbouncer holds of it is a few buffers; once it reads, all of its answers are there.
+ */
+static void a_pipeline_that_is_not_read(void **state)
+{
+	static const char query[] = "Q\0\0\0\x1dselect repeat('p', 5000)";
+	struct bouncer *b = start("transaction", 2);
+	PGconn *other = client(b);
+	long before = peak_memory(b);
+	int fd = raw_client(b), queries = 0;
+	size_t at = 0, n;
+	char *payload, type;
+	ssize_t sent;
+
+	(void)state;
+	assert_int_equal(sizeof(query), 1 + 0x1d);
+	do {
+		while ((sent = send(fd, query + at, sizeof(query) - at, MSG_DONTWAIT)) > 0) {
+			at = (at + (size_t)sent) % sizeof(query);
+			queries += !at;
+		}
+		assert_true(sent < 0 && errno == EAGAIN);
+		is_alive(other);
+	} while (poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, 0) > 0 ||
+		 strcmp(pg_value(pg_shared(), "select count(*) from pg_stat_activity where wait_event = 'ClientWrite'"),
+			 "1") != 0);
+	for (int i = 0; i < 100; i++)
+		is_alive(other);
+	if (!e2e_sanitized())
+		assert_in_range(peak_memory(b) - before, 0, 4096);
+	for (int got = 0; got < queries; got += type == 'Z') {
+		type = raw_read(fd, &payload, &n);
+		assert_true(type == 'T' || type == 'D' || type == 'C' || type == 'Z');
+		if (type == 'D')
+			assert_int_equal(n, 2 + 4 + 5000);
+	}
+	if (at) /* the last one was cut */
+		assert_true(raw_send(fd, query + at, sizeof(query) - at));
+	is_alive(other);
+}
+
 /* ---- many clients on few servers -------------------------------------------------------- */
 
 enum { CLIENTS = 60, SERVERS = 4, REQUESTS = 40 };
@@ -438,6 +482,7 @@ int main(void)
 		in_each_mode(large_queries),
 		in_each_mode(many_rows),
 		e2e_test(a_slow_reader),
+		e2e_test(a_pipeline_that_is_not_read),
 		in_each_mode(many_clients),
 	};
 

@@ -16,6 +16,7 @@
 
 struct ownq;
 struct resolve_query;
+struct scram_cache;
 struct server_login;
 
 enum server_state {
@@ -33,9 +34,25 @@ enum server_unnamed {
 	UNNAMED_OTHER	 /* somebody's */
 };
 
+/*
+ * A connection that is in no pool: who logs in, and where. It stays the owner's, who gives it up by conn_close() only; after
+ * closed() it is looked at no more.
+ */
+struct solo {
+	const char *user, *dbname;
+	const char *secret; /* as in auth_file, or NULL */
+	struct scram_cache *scram;
+	struct endpoint *endpoint;
+	const char *const *startup;			     /* names and values besides, in turn, NULL at the end */
+	int64_t timeout_us;				     /* within which it must be logged in; 0: none */
+	void (*opened)(struct server *s, struct solo *solo); /* it is logged in, and idle */
+	void (*closed)(struct server *s, struct solo *solo, const char *text); /* also when it could not be opened */
+};
+
 struct server {
 	struct conn c;
 	struct slot slot;
+	struct solo *solo;	    /* it is in no pool; else NULL */
 	struct endpoint *endpoint;  /* held */
 	struct server_login *login; /* while it logs in */
 	struct ownq *ownq;	    /* a query of our own that runs */
@@ -79,6 +96,8 @@ extern const uint32_t server_state_next[SS_COUNT]; /* a bit for each state that 
  * are linked from here on, it is logged in with what the client asks for, and closed when the client leaves.
  */
 struct server *server_launch(struct pool *p, bool reserve, struct conn *own);
+/* The same in no pool. */
+struct server *server_launch_solo(struct pooler *p, struct solo *solo);
 void server_goto(struct server *s, enum server_state to);
 
 /* Something is sent that this is to be expected for; q's references are the ring's from here on. */

@@ -306,7 +306,8 @@ static void rows_servers(const struct show *s)
 	struct conn *i;
 
 	TAILQ_FOREACH (i, &s->control->pooler->servers, all)
-		show_row(s, i);
+		if (!conn_server(i)->solo)
+			show_row(s, i);
 }
 
 static void rows_list(const struct show *s, const struct conn_list *list, bool active_only)
@@ -314,7 +315,7 @@ static void rows_list(const struct show *s, const struct conn_list *list, bool a
 	struct conn *i;
 
 	TAILQ_FOREACH (i, list, all)
-		if (!active_only || is_active(i))
+		if ((!active_only || is_active(i)) && (i->side != SIDE_SERVER || !conn_server(i)->solo))
 			show_row(s, i);
 }
 

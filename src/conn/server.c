@@ -98,6 +98,11 @@ void server_push(struct server *s, struct request q)
 	ring_push(&s->ring, q);
 }
 
+static int64_t server_patience(const struct server *s)
+{
+	return s->solo ? s->solo->timeout_us : server_settings(s)->server_connect_timeout;
+}
+
 /* The deadline, a pure function of the state: the login's end, or that of a query of our own, or of a cancelled one. */
 static int64_t server_due(const struct conn *c)
 {
@@ -106,10 +111,7 @@ static int64_t server_due(const struct conn *c)
 	switch ((enum server_state)c->state) {
 	case SS_DIAL:
 	case SS_LOGIN:
-	case SS_SETUP:
-		return server_settings(s)->server_connect_timeout
-			       ? c->connected_us + server_settings(s)->server_connect_timeout
-			       : 0;
+	case SS_SETUP: return server_patience(s) ? c->connected_us + server_patience(s) : 0;
 	case SS_TEST:
 	case SS_PREPARE:
 	case SS_CLEAN: return ownq_due(s);
@@ -203,7 +205,7 @@ static void server_closing(struct conn *c, const char *text)
 	if (s->login && !s->login->told && c->why == CLOSE_SERVER_PROTOCOL) {
 		/* Its messages could not even be read: no less a failed login, of which the pool must know. */
 		endpoint_failed(s->endpoint);
-		if (!s->slot.own)
+		if (!s->slot.own && s->slot.pool)
 			pool_login_failed(s->slot.pool, "", text);
 	}
 	server_login_free(s);
@@ -214,6 +216,8 @@ static void server_closing(struct conn *c, const char *text)
 	conn_unlink(c);
 	server_goto(s, SS_CLOSED);
 	pool_slot_remove(&s->slot);
+	if (s->solo)
+		s->solo->closed(s, s->solo, text);
 	if (cl)
 		cl->ops->asks->lost(cl, (enum close_why)c->why, text, c->why == CLOSE_SERVER_SAID);
 }
@@ -240,27 +244,36 @@ static void server_names(const struct conn *c, const char **db, const char **use
 {
 	const struct server *s = (const struct server *)(const void *)c;
 
-	if (!s->slot.pool)
-		return;
-	*db = s->slot.pool->db->name;
-	*user = s->slot.pool->user->name;
+	if (s->solo) {
+		*db = s->solo->dbname;
+		*user = s->solo->user;
+	} else if (s->slot.pool) {
+		*db = s->slot.pool->db->name;
+		*user = s->slot.pool->user->name;
+	}
 }
 
 static const struct conn_ops server_ops;
 
-struct server *server_make(struct pool *p, bool reserve, struct conn *own)
+static struct server *server_new(struct pooler *pooler)
 {
-	struct registry *r = p->db->registry;
-	struct pooler *pooler = r->ctx;
+	struct vars_table *vars = pooler->registry.vars;
 	struct server *s = xcalloc(MEM_SERVER, 1, sizeof(*s));
 
 	conn_init(&s->c, pooler, SIDE_SERVER, &server_ops);
 	s->c.fresh = false;
-	s->at_login = vars_empty(r->vars);
-	s->vars = vars_empty(r->vars);
-	s->given = vars_empty(r->vars);
+	s->at_login = vars_empty(vars);
+	s->vars = vars_empty(vars);
+	s->given = vars_empty(vars);
 	stmt_cache_init(&s->prepared);
 	s->c.state = SS_DIAL;
+	return s;
+}
+
+struct server *server_make(struct pool *p, bool reserve, struct conn *own)
+{
+	struct server *s = server_new(p->db->registry->ctx);
+
 	pool_slot_add(p, &s->slot, NULL, reserve);
 	s->slot.owner = &s->c;
 	if (own) {
@@ -275,6 +288,22 @@ struct server *server_make(struct pool *p, bool reserve, struct conn *own)
 struct server *server_launch(struct pool *p, bool reserve, struct conn *own)
 {
 	struct server *s = server_make(p, reserve, own);
+
+	server_login_begin(s);
+	return s;
+}
+
+struct server *server_make_solo(struct pooler *p, struct solo *solo)
+{
+	struct server *s = server_new(p);
+
+	s->solo = solo;
+	return s;
+}
+
+struct server *server_launch_solo(struct pooler *p, struct solo *solo)
+{
+	struct server *s = server_make_solo(p, solo);
 
 	server_login_begin(s);
 	return s;

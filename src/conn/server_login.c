@@ -54,24 +54,42 @@ static char *password_from_file(const char *path)
 	return text;
 }
 
+static const struct config_database *server_entry(const struct server *s)
+{
+	return s->slot.pool ? s->slot.pool->db->conf : NULL;
+}
+
+static const char *server_user(const struct server *s)
+{
+	return s->solo ? s->solo->user : s->slot.pool->user->name;
+}
+
+static const char *server_dbname(const struct server *s)
+{
+	const struct config_database *conf = server_entry(s);
+
+	return s->solo ? s->solo->dbname : conf && conf->dbname ? conf->dbname : s->slot.pool->db->name;
+}
+
 /* What this server login proves itself with: of the entry, else of the user list. */
 static char *server_secret(const struct server *s)
 {
-	const struct pool *p = s->slot.pool;
-	const struct config_database *conf = p->db->conf;
+	const struct config_database *conf = server_entry(s);
 	const struct auth_entry *e;
 
+	if (s->solo)
+		return s->solo->secret ? xstrdup(MEM_LOGIN, s->solo->secret) : NULL;
 	if (conf && conf->password_file)
 		return password_from_file(conf->password_file);
 	if (conf && conf->user && conf->password)
 		return xstrdup(MEM_LOGIN, conf->password);
-	e = config_auth_find(s->c.pooler->registry.config, p->user->name);
+	e = config_auth_find(s->c.pooler->registry.config, server_user(s));
 	return e && e->secret[0] ? xstrdup(MEM_LOGIN, e->secret) : NULL;
 }
 
 bool server_negotiates_directly(const struct server *s)
 {
-	const struct config_database *conf = s->slot.pool->db->conf;
+	const struct config_database *conf = server_entry(s);
 
 	return param_effective(PARAM_server_tls_sslnegotiation, NULL, conf ? &conf->over : NULL, server_settings(s)) ==
 	       SSLNEG_DIRECT;
@@ -92,21 +110,22 @@ static void server_startup_pair(struct buf *out, const char *name, const char *v
  */
 static void server_send_startup(struct server *s)
 {
-	const struct pool *p = s->slot.pool;
-	const struct config_database *conf = p->db->conf;
+	const struct config_database *conf = server_entry(s);
 	struct buf *out = relay_out(&s->c);
 	uint32_t mark;
 
 	s->c.minor = s->endpoint->old ? 0 : WIRE_MINOR;
 	mark = msgw_startup_begin(out, s->c.minor);
-	server_startup_pair(out, "user", p->user->name);
-	server_startup_pair(out, "database", conf && conf->dbname ? conf->dbname : p->db->name);
+	server_startup_pair(out, "user", server_user(s));
+	server_startup_pair(out, "database", server_dbname(s));
 	if (conf) {
 		server_startup_pair(out, "client_encoding", conf->client_encoding);
 		server_startup_pair(out, "DateStyle", conf->datestyle);
 		server_startup_pair(out, "TimeZone", conf->timezone);
 		server_startup_pair(out, "application_name", conf->application_name);
 	}
+	for (const char *const *v = s->solo ? s->solo->startup : NULL; v && *v; v += 2)
+		server_startup_pair(out, v[0], v[1]);
 	if (s->slot.own) /* the last value of a name counts */
 		s->c.peer->ops->asks->startup(s->c.peer, out);
 	msgw_startup_end(out, mark);
@@ -131,7 +150,8 @@ static void server_dial(struct server *s, struct endpoint *e)
 	struct endpoints *all = &s->c.pooler->registry.endpoints;
 
 	s->endpoint = endpoint_get(all, e->host, e->port);
-	pool_slot_endpoint(&s->slot, s->endpoint);
+	if (s->slot.pool)
+		pool_slot_endpoint(&s->slot, s->endpoint);
 	dial_start(&s->login->dial, &s->c, s->endpoint, NULL, server_negotiates_directly(s), s->login->secure,
 		server_dialled);
 }
@@ -139,7 +159,7 @@ static void server_dial(struct server *s, struct endpoint *e)
 /* again: this host once more, secure: with TLS; NULL: the next one of the list. */
 static void server_login_start(struct server *s, uint64_t tried, struct endpoint *again, bool secure)
 {
-	struct database *db = s->slot.pool->db;
+	struct database *db = s->slot.pool ? s->slot.pool->db : NULL;
 
 	s->login = xcalloc(MEM_LOGIN, 1, sizeof(*s->login));
 	s->login->tried = tried;
@@ -152,7 +172,7 @@ static void server_login_start(struct server *s, uint64_t tried, struct endpoint
 
 void server_login_begin(struct server *s)
 {
-	server_login_start(s, 0, NULL, false);
+	server_login_start(s, 0, s->solo ? s->solo->endpoint : NULL, false);
 }
 
 void server_login_free(struct server *s)
@@ -170,10 +190,10 @@ void server_login_free(struct server *s)
 
 static bool server_has_more_hosts(const struct server *s)
 {
-	const struct database *db = s->slot.pool->db;
-	uint64_t all = db->n_hosts >= 64 ? UINT64_MAX : (UINT64_C(1) << db->n_hosts) - 1;
+	const struct database *db = s->slot.pool ? s->slot.pool->db : NULL;
+	uint64_t all = !db ? 0 : db->n_hosts >= 64 ? UINT64_MAX : (UINT64_C(1) << db->n_hosts) - 1;
 
-	return db->conf && (s->login->tried & all) != all;
+	return db && db->conf && (s->login->tried & all) != all;
 }
 
 /* Another server takes the place of this one: at the same host again, or the next of the list. Its client goes with it. */
@@ -183,7 +203,10 @@ static void server_login_again(struct server *s, struct endpoint *again, bool se
 
 	if (own)
 		conn_unlink(&s->c);
-	server_login_start(server_make(s->slot.pool, s->slot.reserve, own), s->login->tried, again, secure);
+	server_login_start(s->solo ? server_make_solo(s->c.pooler, s->solo)
+				   : server_make(s->slot.pool, s->slot.reserve, own),
+		s->login->tried, again, secure);
+	s->solo = NULL; /* it has another one now */
 }
 
 /* Not in the clear? Then with TLS (libpq's sslmode=allow). */
@@ -223,16 +246,16 @@ void server_login_failed(struct server *s, const char *code, const char *text, b
 	snprintf(kept, sizeof(kept), "%s", text);
 	if (!secure && !old) {
 		endpoint_failed(s->endpoint);
-		log_repeated(&s->endpoint->said, LL_WARNING, "server login failed: %s/%s at %s:%u: %s%s%s", p->db->name,
-			p->user->name, s->endpoint->host[0] ? s->endpoint->host : "unix_socket_dir", s->endpoint->port,
-			kept, code[0] ? ", SQLSTATE " : "", code);
+		log_repeated(&s->endpoint->said, LL_WARNING, "server login failed: %s/%s at %s:%u: %s%s%s",
+			server_dbname(s), server_user(s), s->endpoint->host[0] ? s->endpoint->host : "unix_socket_dir",
+			s->endpoint->port, kept, code[0] ? ", SQLSTATE " : "", code);
 	}
 	s->endpoint->old = s->endpoint->old || old;
 	if (secure || old) {
 		server_login_again(s, s->endpoint, secure || l->secure);
 	} else if (l && other_host && server_has_more_hosts(s)) {
 		server_login_again(s, NULL, false);
-	} else if (!s->slot.own) {
+	} else if (p && !s->slot.own) {
 		pool_login_failed(p, code, kept);
 	} else if (l && l->error && l->error->have == l->error->len) {
 		server_pass_error(s);
@@ -270,7 +293,7 @@ static void server_auth_md5(struct server *s, struct msgr *r)
 	if (!salt || !msgr_end(r))
 		server_login_failed(s, "", "malformed AuthenticationMD5Password", true);
 	else if (!s->login->secret ||
-		 !secret_md5_response(s->login->secret, s->slot.pool->user->name, (const uint8_t *)salt, answer))
+		 !secret_md5_response(s->login->secret, server_user(s), (const uint8_t *)salt, answer))
 		server_no_secret(s, "md5");
 	else
 		msgw_password(relay_out(&s->c), answer);
@@ -286,7 +309,8 @@ static void server_auth_sasl(struct server *s, struct msgr *r)
 
 	b.len = tls_server_end_point(&s->c.stream, b.data);
 	scram_client_free(&l->scram);
-	l->scram = l->secret ? scram_client_new(l->secret, &s->slot.pool->user->scram, &b) : NULL;
+	l->scram = l->secret ? scram_client_new(l->secret, s->solo ? s->solo->scram : &s->slot.pool->user->scram, &b)
+			     : NULL;
 	if (!l->scram)
 		server_no_secret(s, "SCRAM");
 	else if (scram_client_start(l->scram, list, len, &mechanism, &out, &out_len) != SCRAM_OK)
@@ -355,6 +379,11 @@ static void server_logged_in(struct server *s)
 	s->given = vars_ref(s->vars);
 	if (server_settings(s)->log_connections)
 		conn_log(&s->c, LL_LOG, "new connection to server (from %s)", addr_text(&local, text));
+	if (s->solo) {
+		server_goto(s, SS_IDLE);
+		s->solo->opened(s, s->solo);
+		return;
+	}
 	if (s->slot.own) {
 		server_goto(s, SS_ACTIVE);
 		s->c.peer->ops->asks->opened(s->c.peer, s->vars);
@@ -383,7 +412,7 @@ static void server_connect_query_done(struct server *s, const struct ownq_result
 
 static void server_ready(struct server *s, char status)
 {
-	const struct config_database *conf = s->slot.pool->db->conf;
+	const struct config_database *conf = server_entry(s);
 
 	s->status = status;
 	if (status != 'I') {

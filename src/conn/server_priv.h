@@ -34,6 +34,7 @@ void server_note_vars(struct server *s);
 /* server.c */
 /* Without a login under way. own: the client that it is for alone and is linked to, or NULL. */
 struct server *server_make(struct pool *p, bool reserve, struct conn *own);
+struct server *server_make_solo(struct pooler *p, struct solo *solo);
 
 /* Ends what a client that has gone has left open: a COPY FROM STDIN, a batch without its Sync. */
 void server_end_batch(struct server *s);

@@ -372,7 +372,7 @@ enum verdict server_message(struct conn *c, const struct msg *m, uint32_t *arg)
 	case MSG_PARAMETER_STATUS: return server_on_var(s, m);
 	case MSG_NOTIFICATION:
 		/* It answers nothing: a session that listens is told whatever of our own is asked at the moment. */
-		if (slot_mode(&s->slot) == POOL_SESSION || s->pinned)
+		if (s->slot.pool && (slot_mode(&s->slot) == POOL_SESSION || s->pinned))
 			return server_pass(s, NULL);
 		__attribute__((fallthrough));
 	case MSG_NOTICE_RESPONSE: return c->state == SS_ACTIVE ? server_on_notice(s, m, arg) : V_DROP;

@@ -75,6 +75,11 @@ bool control_kill(struct control *c, const char *name, char *why) __attribute__(
 bool control_reconnect(struct control *c, const char *name, char *why) __attribute__((warn_unused_result));
 bool control_disable(struct control *c, const char *name, bool disable, char *why) __attribute__((warn_unused_result));
 /* By the id of SHOW CLIENTS. */
+/*
+ * host[:port] is to be the primary of its cluster, see topology_promote(). False: it is in none, or is not known to take
+ * writes, or is not to be taken without force.
+ */
+bool control_promote(struct control *c, const char *host, bool force, char *why) __attribute__((warn_unused_result));
 bool control_kill_client(struct control *c, uint64_t id, char *why) __attribute__((warn_unused_result));
 
 enum control_answer { CONTROL_WAITS, CONTROL_REACHED, CONTROL_UNKNOWN };

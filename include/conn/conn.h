@@ -180,6 +180,7 @@ struct pooler {
 	struct conn_list clients, servers, cancels;
 	unsigned n_clients, n_servers, n_cancels, n_logins;
 	TAILQ_HEAD(, peer) peers; /* the other processes of its group */
+	TAILQ_HEAD(, monitor) monitors;
 	struct conn_list resume, flush, closed;
 	struct relay_scan *scan; /* what is being looked at, relay.c */
 	struct htab keys;	 /* struct cancel_key.node */

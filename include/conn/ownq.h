@@ -24,8 +24,8 @@ typedef void ownq_row(struct server *s, const char *const *values, size_t n, voi
 typedef void ownq_done(struct server *s, const struct ownq_result *r, void *arg);
 
 struct ownq_call {
-	const char *before; /* a simple query in front of it in the same round trip; may be NULL */
-	const char *sql;
+	const char *before;	   /* a simple query in front of it in the same round trip; may be NULL */
+	const char *sql;	   /* NULL: nothing but a Sync */
 	const char *const *params; /* texts; NULL: a simple query */
 	size_t n_params;
 	ownq_row *row; /* may be NULL */

@@ -45,8 +45,13 @@ struct solo {
 	struct endpoint *endpoint;
 	const char *const *startup;			     /* names and values besides, in turn, NULL at the end */
 	int64_t timeout_us;				     /* within which it must be logged in; 0: none */
+	void *owner;					     /* whose it is */
 	void (*opened)(struct server *s, struct solo *solo); /* it is logged in, and idle */
-	void (*closed)(struct server *s, struct solo *solo, const char *text); /* also when it could not be opened */
+	/* Also when it could not be opened; NULL: nobody wants to know. */
+	void (*closed)(struct server *s, struct solo *solo, const char *text);
+	/* The server unit's: */
+	struct server *server; /* the connection that there is, or is being opened; NULL: none */
+	char code[6];	       /* why the login failed, as the server said; "" */
 };
 
 struct server {

@@ -13,6 +13,9 @@
 
 #include "base/htab.h"
 #include "base/log.h"
+#include "pool/cluster.h"
+
+struct cluster;
 
 struct endpoint {
 	struct hnode by_name;
@@ -24,6 +27,20 @@ struct endpoint {
 	int64_t failed_us;	/* when the last attempt failed; 0: it did not */
 	struct log_repeat said; /* its last failure in the log */
 	bool old;		/* it rejects every version of the protocol but 3.0 */
+
+	/* Where its role counts (pool/topology.h): what its monitor has seen. */
+	struct cluster *cluster; /* NULL: its role counts nowhere */
+	struct sight seen;
+	enum sight_state state;
+	bool blind;		   /* its monitor cannot log in: connections of clients are the only witnesses ... */
+	enum sight_role witnessed; /* ... and say this */
+	char lsn[24];		   /* where it writes, or has replayed to; "": not known */
+	int64_t seen_us;	   /* when a probe ended last */
+	int64_t changed_us;	   /* of its state */
+	int64_t refuted_us;	   /* the last suspicion was groundless */
+	int64_t probe_us;	   /* how long the last probe took */
+	int64_t asked_us;	   /* an operator has asked for the state of the hosts */
+	char error[120];	   /* of the last probe that failed; "": it did not */
 };
 
 struct endpoints {

@@ -22,6 +22,7 @@
 #include "base/timer.h"
 #include "conf/param.h"
 
+struct cluster;
 struct database;
 struct endpoint;
 struct registry;
@@ -44,7 +45,8 @@ enum pool_close {
 	POOL_CLOSE_IDLE,     /* server_idle_timeout */
 	POOL_CLOSE_SURPLUS,  /* beyond pool_size and nobody waits, or beyond a limit that was lowered */
 	POOL_CLOSE_PAUSED,   /* PAUSE */
-	POOL_CLOSE_KILLED    /* KILL, or the database is gone from the configuration */
+	POOL_CLOSE_KILLED,   /* KILL, or the database is gone from the configuration */
+	POOL_CLOSE_MOVED     /* its host does not fit any more (target_session_attrs) */
 };
 
 /* All that a pool knows of a server connection; embedded in it. The pool alone writes it, but for vars. */
@@ -153,12 +155,18 @@ struct pool_ops {
 	void (*grant)(struct ask *a, struct slot *s, void *ctx);
 	/* Idle for longer than server_check_delay: check it (SLOT_TESTED now); pool_slot_idle() or removal follows. */
 	void (*test)(struct slot *s, void *ctx);
-	/* Close this connection, which is idle or in setup. pool_slot_remove() is called from inside. */
+	/* Close this connection, which is idle or in setup, or of a server that is no longer to be used. pool_slot_remove() is called from inside. */
 	void (*close)(struct slot *s, enum pool_close why, void *ctx);
 	/* The pool has no connection and its last login failed (pool->failure): the ask, out of the queue now, is given up. */
 	void (*fail)(struct ask *a, void *ctx);
 	/* The configuration no longer has this database. */
 	void (*database_gone)(struct database *d, void *ctx);
+	/* The clusters are others than before: their members are to be watched. */
+	void (*watch)(void *ctx);
+	/* Every member of the cluster is probed at once, and often until it is seen what is true. */
+	void (*probe)(struct cluster *c, void *ctx);
+	/* The database is held from now on, or no longer. */
+	void (*held)(struct database *d, void *ctx);
 };
 
 /* Finds or makes. It goes when it has no slot, no ask, no client and its database or user goes. */

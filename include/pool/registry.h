@@ -15,6 +15,7 @@
 #include "conf/config.h"
 #include "pool/endpoint.h"
 #include "pool/stats.h"
+#include "pool/topology.h"
 
 struct vars;
 struct timers;
@@ -29,6 +30,8 @@ TAILQ_HEAD(pool_list, pool);
  * What the last client of a database asked for, and what it was told: the next one is mostly alike. Follows from its
  * packet, the greeting and the configuration.
  */
+enum target_attrs { TARGET_ANY, TARGET_PRIMARY, TARGET_STANDBY, TARGET_PREFER_STANDBY };
+
 struct usual {
 	struct vars *greeting; /* held; NULL: nothing is known */
 	char *params;	       /* as they stood in the startup packet */
@@ -49,6 +52,10 @@ struct database {
 	struct endpoint **hosts;
 	size_t n_hosts;
 	unsigned turn; /* round robin over hosts */
+	enum target_attrs target;
+	struct cluster *cluster; /* of its hosts, where target counts; else NULL */
+	bool held;		 /* none of them fits: asks wait */
+	int64_t held_us;	 /* when that began, or ended */
 	struct pool_list pools;
 	struct vars *greeting;	 /* what its last server login reported; NULL: none yet */
 	struct usual usual;	 /* for client_login; forgotten when the configuration changes */
@@ -96,6 +103,7 @@ struct registry {
 	struct vars *no_vars; /* the empty set */
 	struct stmt_table *stmts;
 	struct endpoints endpoints;
+	struct cluster_list clusters;
 	struct htab databases, users;
 	struct pool_list pools; /* all, by age */
 	struct htab pool_index; /* the same, struct pool.by_key */
@@ -105,6 +113,7 @@ struct registry {
 	uint64_t asked;	  /* numbers the asks: first come, first served */
 	unsigned clients; /* that count towards max_client_conn */
 	bool paused;	  /* PAUSE without a name, SHUTDOWN WAIT_FOR_SERVERS; then registry_mark() */
+	bool configured;  /* the first configuration is in force, and none is being taken */
 	unsigned busy;	  /* in code that walks pools: nothing is freed now */
 	TAILQ_HEAD(, database) loose_databases; /* to be freed if nothing needs them */
 	TAILQ_HEAD(, user) loose_users;

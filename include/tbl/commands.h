@@ -9,7 +9,7 @@
  * COMMAND(ident, "WORD", RIGHTS, ARGS, "syntax", "help")
  *   ident   the function is run_<ident>()
  *   RIGHTS  STATS: anybody who is let in; ADMIN: admin_users
- *   ARGS    NONE, DB (a name), MAYBE_DB, ID, MAYBE_WORD, TABLE (a name of SHOW), ASSIGN (name = value)
+ *   ARGS    NONE, DB (a name), MAYBE_DB, ID, HOST (a name with a port, and a word), MAYBE_WORD, TABLE (a name of SHOW), ASSIGN (name = value)
  *   syntax  of the arguments
  */
 SHOW(help, "HELP", "The commands, as a notice.")
@@ -31,6 +31,8 @@ SHOW(peers, "PEERS", "The other processes of the group, which cancel requests fo
 SHOW(peer_pools, "PEER_POOLS", "The same with the cancel requests that are under way to them or wait.")
 SHOW(pins, "PINS", "Server connections that clients keep beyond their transactions, why and since when; and for each pool how "
 	"many there were and how many were refused (max_pinned).")
+SHOW(hosts, "HOSTS", "The hosts of entries with target_session_attrs: their role, whether they are up, suspect, down or "
+	"fenced, and what the monitor saw last. For a minute after it positions in the WAL are read with each probe.")
 SHOW(state, "STATE", "Whether all is paused.")
 SHOW(stats, "STATS", "Counters of each database since the start, and averages a second of the last stats_period. Times "
 	"are microseconds.")
@@ -58,6 +60,9 @@ COMMAND(wait_close, "WAIT_CLOSE", ADMIN, MAYBE_DB, "[db]",
 COMMAND(kill, "KILL", ADMIN, MAYBE_DB, "[db]",
 	"Closes all clients and servers, of one database or of all, at once. New clients wait for RESUME.")
 COMMAND(kill_client, "KILL_CLIENT", ADMIN, ID, "id", "Closes the client with this id of SHOW CLIENTS.")
+COMMAND(promote, "PROMOTE", ADMIN, HOST, "host[:port] [FORCE]",
+	"Says that a host, which must take writes, is the primary now. It is probed at once, and decides between several that "
+	"take writes on the same timeline. FORCE takes one on an older timeline, or of another cluster.")
 COMMAND(shutdown, "SHUTDOWN", ADMIN, MAYBE_WORD, "[WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]",
 	"Ends the program at once; or when all servers have come free, while nobody gets one any more; or when all clients "
 	"have gone, while no new ones are let in. The unix socket stays open for the console while it waits.")

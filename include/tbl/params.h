@@ -146,6 +146,27 @@ PARAM(server_connect_timeout, TIME, G, RELOAD, 0, PARAM_MAX_TIME, "15", NULL, "S
 PARAM(server_login_retry, TIME, G, RELOAD, 0, PARAM_MAX_TIME, "15", NULL, "Server connections",
       "Pause after a failed connection or login to a server before the next try.")
 
+/* ---- Failover ---- */
+PARAM(target_session_attrs, ENUM, GD, RELOAD, 0, 0, "any",
+      "any\0read-write\0primary\0read-only\0standby\0prefer-standby\0", "Failover",
+      "Which hosts of an entry its connections go to: any; read-write or primary, the primary; read-only or standby, a "
+      "standby; prefer-standby, a standby if there is one, else the primary. The role of the server alone counts. Where it is "
+      "set the hosts are watched, and queries wait while none fits.")
+PARAM(topology_check_interval, TIME, G, RELOAD, 10000, PARAM_MAX_TIME, "1", NULL, "Failover",
+      "How often a host that is well is asked for its role.")
+PARAM(topology_fast_interval, TIME, G, RELOAD, 10000, PARAM_MAX_TIME, "0.1", NULL, "Failover",
+      "The same while something may be wrong.")
+PARAM(topology_check_timeout, TIME, G, RELOAD, 10000, PARAM_MAX_TIME, "1", NULL, "Failover",
+      "A host that does not answer within this is taken for down.")
+PARAM(failover_wait_timeout, TIME, GD, RELOAD, 0, PARAM_MAX_TIME, "30", NULL, "Failover",
+      "How long a query waits while no host fits. Then it gets an error, and its client stays. As long as it counts "
+      "query_wait_timeout does not. 0: no limit.")
+PARAM(monitor_user, STR, G, RELOAD, 0, 0, "", NULL, "Failover",
+      "User that asks hosts for their role. It needs no rights but to connect to monitor_dbname; its password is that of "
+      "auth_file. Empty: the user of the entry, else the first one of admin_users that has a password.")
+PARAM(monitor_dbname, STR, G, RELOAD, 0, 0, "postgres", NULL, "Failover",
+      "Database that it connects to.")
+
 /* ---- Timeouts ---- */
 PARAM(client_login_timeout, TIME, G, RELOAD, 0, PARAM_MAX_TIME, "60", NULL, "Timeouts",
       "A client that has not logged in after this is disconnected. 0: never.")

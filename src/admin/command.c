@@ -24,7 +24,7 @@
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 enum rights { RIGHTS_STATS, RIGHTS_ADMIN };
-enum args { ARGS_NONE, ARGS_DB, ARGS_MAYBE_DB, ARGS_ID, ARGS_MAYBE_WORD, ARGS_TABLE, ARGS_ASSIGN };
+enum args { ARGS_NONE, ARGS_DB, ARGS_MAYBE_DB, ARGS_ID, ARGS_MAYBE_WORD, ARGS_TABLE, ARGS_ASSIGN, ARGS_HOST };
 
 struct command_row {
 	const char *word;
@@ -218,6 +218,10 @@ static bool parse_args(struct command *c, const char **p)
 	case ARGS_NONE: return true;
 	case ARGS_TABLE: return parse_table(c, p);
 	case ARGS_ASSIGN: return parse_assign(c, p);
+	case ARGS_HOST:
+		c->arg = take_word(p, value_stop, '"');
+		c->value = take_word(p, name_stop, '\0');
+		return true;
 	case ARGS_DB:
 	case ARGS_MAYBE_DB:
 	case ARGS_ID:
@@ -446,6 +450,17 @@ static enum command_outcome run_shutdown(const struct command *c, const struct c
 	if (!control_stop(call->control, how))
 		return failed(call, "already shutting down");
 	return how == STOP_NOW ? COMMAND_EXIT : done(c, call);
+}
+
+static enum command_outcome run_promote(const struct command *c, const struct command_call *call)
+{
+	char why[CONTROL_WHY];
+
+	if (c->arg == NULL)
+		return failed(call, "a host is required");
+	if (c->value != NULL && strcasecmp(c->value, "FORCE") != 0)
+		return failed(call, "invalid argument of PROMOTE, use FORCE");
+	return answer(c, call, control_promote(call->control, c->arg, c->value != NULL, why), why);
 }
 
 static void log_command(const struct command *c)

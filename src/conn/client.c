@@ -92,11 +92,25 @@ static uint32_t limit_ms(int64_t us)
 	return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
 }
 
+/* While no host fits a time of its own counts (failover_wait_timeout), and then the usual one from its beginning. */
+static uint32_t client_wait_limit(const struct client *cl, int64_t *since_us)
+{
+	const struct database *d = cl->db;
+
+	*since_us = cl->ask.since_us > d->held_us ? cl->ask.since_us : d->held_us;
+	if (!d->held)
+		return cl->limits.wait_ms;
+	return limit_ms(param_effective(PARAM_failover_wait_timeout, NULL, d->conf ? &d->conf->over : NULL,
+		client_settings(cl)));
+}
+
 static int64_t client_wait_due(const struct client *cl)
 {
 	uint32_t notify = cl->notified ? 0 : limit_ms(client_settings(cl)->query_wait_notify);
+	int64_t since, due;
+	uint32_t limit = client_wait_limit(cl, &since);
 
-	int64_t due = sooner(sooner(0, cl->ask.since_us, cl->limits.wait_ms), cl->ask.since_us, notify);
+	due = sooner(sooner(0, since, limit), cl->ask.since_us, notify);
 
 	return cl->begin ? sooner(due, cl->xact_us, cl->limits.xact_ms) : due;
 }
@@ -143,13 +157,30 @@ static bool passed(int64_t since_us, uint32_t ms)
 	return ms && since_us && since_us + (int64_t)ms * 1000 <= clock_us();
 }
 
+/* Nobody has come to take its request: that gets an error, and the client goes on. */
+static void client_hold_over(struct client *cl)
+{
+	char text[200];
+
+	snprintf(text, sizeof(text), "no %s available for database %s",
+		cl->db->target == TARGET_PRIMARY ? "primary" : "replica", cl->db->name);
+	pool_withdraw(&cl->ask);
+	client_goto(cl, CS_IDLE);
+	client_refuse_pending(cl, "08006", text, "Nothing of the request was done: try it again.");
+}
+
 static void client_wait_deadline(struct client *cl)
 {
 	struct msgw_error e = {.severity = "NOTICE",
 		.code = "00000",
 		.message = "No server connection available in postgres backend, client being queued"};
+	int64_t since;
 
-	if (passed(cl->ask.since_us, cl->limits.wait_ms)) {
+	uint32_t limit = client_wait_limit(cl, &since);
+
+	if (passed(since, limit) && cl->db->held) {
+		client_hold_over(cl);
+	} else if (passed(since, limit)) {
 		conn_close(&cl->c, CLOSE_WAIT_TIMEOUT, NULL);
 	} else if (cl->begin && passed(cl->xact_us, cl->limits.xact_ms)) {
 		conn_close(&cl->c, CLOSE_XACT_TIMEOUT, NULL);

@@ -40,6 +40,11 @@ static void ownq_send(struct server *s, const struct ownq_call *q)
 
 	if (q->before)
 		ownq_send_simple(s, q->before);
+	if (!q->sql) {
+		msgw_sync(out);
+		server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
+		return;
+	}
 	if (!q->params) {
 		ownq_send_simple(s, q->sql);
 		return;

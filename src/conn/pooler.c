@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "conn/client.h"
 #include "conn/listener.h"
+#include "conn/monitor.h"
 #include "conn/peer.h"
 #include "conn/relay.h"
 #include "conn/server.h"
@@ -58,6 +59,7 @@ static void pooler_close(struct slot *s, enum pool_close why, void *ctx)
 		[POOL_CLOSE_IDLE] = CLOSE_SERVER_IDLE,
 		[POOL_CLOSE_PAUSED] = CLOSE_SERVER_PAUSED,
 		[POOL_CLOSE_SURPLUS] = CLOSE_SERVER_SURPLUS,
+		[POOL_CLOSE_MOVED] = CLOSE_SERVER_MOVED,
 		[POOL_CLOSE_KILLED] = CLOSE_DATABASE_REMOVED,
 	};
 
@@ -84,12 +86,36 @@ static void pooler_database_gone(struct database *d, void *ctx)
 	}
 }
 
+static void pooler_watch(void *ctx)
+{
+	monitors_configure(ctx);
+}
+
+static void pooler_probe(struct cluster *c, void *ctx)
+{
+	monitors_probe(ctx, c);
+}
+
+/* Its clients wait by another clock from now on. */
+static void pooler_held(struct database *d, void *ctx)
+{
+	struct pooler *p = ctx;
+	struct conn *c;
+
+	TAILQ_FOREACH (c, &p->clients, all)
+		if (conn_client(c)->db == d && c->state == CS_WAITING)
+			conn_settle(c);
+}
+
 static const struct pool_ops pooler_pool_ops = {
 	.launch = pooler_launch,
 	.grant = pooler_grant,
 	.test = pooler_test,
 	.close = pooler_close,
 	.fail = pooler_fail,
+	.watch = pooler_watch,
+	.probe = pooler_probe,
+	.held = pooler_held,
 	.database_gone = pooler_database_gone,
 };
 
@@ -105,6 +131,7 @@ void pooler_init(struct pooler *p, struct config *c, bool with_events)
 	TAILQ_INIT(&p->servers);
 	TAILQ_INIT(&p->cancels);
 	TAILQ_INIT(&p->peers);
+	TAILQ_INIT(&p->monitors);
 	TAILQ_INIT(&p->resume);
 	TAILQ_INIT(&p->flush);
 	TAILQ_INIT(&p->closed);
@@ -138,6 +165,7 @@ static void pooler_close_list(struct conn_list *list)
 void pooler_free(struct pooler *p)
 {
 	listener_close_all(p);
+	monitors_free(p);
 	pooler_close_list(&p->clients);
 	pooler_close_list(&p->servers);
 	pooler_close_list(&p->cancels);

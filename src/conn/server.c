@@ -15,6 +15,7 @@
 #include "conn/ownq.h"
 #include "conn/relay.h"
 #include "conn/server_priv.h"
+#include "pool/topology.h"
 #include "pool/endpoint.h"
 #include "pool/vars.h"
 #include "proto/msgw.h"
@@ -189,6 +190,29 @@ static void server_hangup(struct conn *c)
 	relay_resume(c);
 }
 
+static void server_solo_ended(struct server *s, const char *text)
+{
+	struct solo *solo = s->solo;
+
+	if (!solo)
+		return;
+	s->solo = NULL;
+	solo->server = NULL;
+	if (solo->closed)
+		solo->closed(s, solo, text);
+}
+
+/* The end of a connection may be that of its server. */
+static void server_suspect(struct server *s, const char *text)
+{
+	bool gone = s->c.why == CLOSE_SERVER_CRASHED || s->c.why == CLOSE_SERVER_SAID ||
+		    s->c.why == CLOSE_SERVER_CONNECT || s->c.why == CLOSE_SERVER_CHECK ||
+		    s->c.why == CLOSE_SERVER_CONNECT_TIMEOUT;
+
+	if (gone && s->endpoint && s->slot.owner)
+		topology_suspect(s->endpoint, text);
+}
+
 static void server_closing(struct conn *c, const char *text)
 {
 	struct server *s = conn_server(c);
@@ -197,7 +221,7 @@ static void server_closing(struct conn *c, const char *text)
 	long age = (long)((clock_us() - c->connected_us) / USEC);
 
 	if (set->log_disconnections)
-		conn_log(c, LL_LOG, "closing because: %s (age=%ld s)", text, age);
+		conn_log(c, s->solo ? LL_DEBUG : LL_LOG, "closing because: %s (age=%ld s)", text, age);
 	if (c->state != SS_DIAL && stream_is_open(&c->stream) && c->why != CLOSE_SERVER_SAID && relay_at_boundary(c)) {
 		msgw_terminate(&c->out);
 		relay_last_words(c);
@@ -216,8 +240,8 @@ static void server_closing(struct conn *c, const char *text)
 	conn_unlink(c);
 	server_goto(s, SS_CLOSED);
 	pool_slot_remove(&s->slot);
-	if (s->solo)
-		s->solo->closed(s, s->solo, text);
+	server_solo_ended(s, text);
+	server_suspect(s, text);
 	if (cl)
 		cl->ops->asks->lost(cl, (enum close_why)c->why, text, c->why == CLOSE_SERVER_SAID);
 }
@@ -298,6 +322,8 @@ struct server *server_make_solo(struct pooler *p, struct solo *solo)
 	struct server *s = server_new(p);
 
 	s->solo = solo;
+	solo->server = s;
+	solo->code[0] = '\0';
 	return s;
 }
 

@@ -18,6 +18,7 @@
 #include "conn/relay.h"
 #include "conn/server_priv.h"
 #include "net/tls.h"
+#include "pool/topology.h"
 #include "pool/endpoint.h"
 #include "pool/vars.h"
 #include "proto/msgw.h"
@@ -172,7 +173,8 @@ static void server_login_start(struct server *s, uint64_t tried, struct endpoint
 
 void server_login_begin(struct server *s)
 {
-	server_login_start(s, 0, s->solo ? s->solo->endpoint : NULL, false);
+	server_login_start(s, s->solo ? 0 : topology_unfit(s->slot.pool->db), s->solo ? s->solo->endpoint : NULL,
+		false);
 }
 
 void server_login_free(struct server *s)
@@ -244,6 +246,8 @@ void server_login_failed(struct server *s, const char *code, const char *text, b
 	if (conn_is_closed(&s->c))
 		return;
 	snprintf(kept, sizeof(kept), "%s", text);
+	if (s->solo)
+		snprintf(s->solo->code, sizeof(s->solo->code), "%s", code);
 	if (!secure && !old) {
 		endpoint_failed(s->endpoint);
 		log_repeated(&s->endpoint->said, LL_WARNING, "server login failed: %s/%s at %s:%u: %s%s%s",
@@ -257,7 +261,7 @@ void server_login_failed(struct server *s, const char *code, const char *text, b
 		server_login_again(s, NULL, false);
 	} else if (p && !s->slot.own) {
 		pool_login_failed(p, code, kept);
-	} else if (l && l->error && l->error->have == l->error->len) {
+	} else if (s->slot.own && l && l->error && l->error->have == l->error->len) {
 		server_pass_error(s);
 		why = CLOSE_SERVER_SAID;
 	}
@@ -378,7 +382,8 @@ static void server_logged_in(struct server *s)
 	vars_unref(&s->given);
 	s->given = vars_ref(s->vars);
 	if (server_settings(s)->log_connections)
-		conn_log(&s->c, LL_LOG, "new connection to server (from %s)", addr_text(&local, text));
+		conn_log(&s->c, s->solo ? LL_DEBUG : LL_LOG, "new connection to server (from %s)",
+			addr_text(&local, text));
 	if (s->solo) {
 		server_goto(s, SS_IDLE);
 		s->solo->opened(s, s->solo);
@@ -410,12 +415,26 @@ static void server_connect_query_done(struct server *s, const struct ownq_result
 	server_login_failed(s, r->code, text, false);
 }
 
+/* What it says of itself counts, whatever is believed of its host. */
+static bool server_suits(const struct server *s)
+{
+	const struct pool *p = s->slot.pool;
+	const char *standby = vars_get(s->vars, "in_hot_standby");
+
+	if (!p || !p->db->cluster || !standby)
+		return true;
+	topology_witness(s->endpoint, !strcmp(standby, "on"));
+	return p->db->target != TARGET_PRIMARY || strcmp(standby, "on") != 0;
+}
+
 static void server_ready(struct server *s, char status)
 {
 	const struct config_database *conf = server_entry(s);
 
 	s->status = status;
-	if (status != 'I') {
+	if (!server_suits(s)) {
+		server_login_failed(s, "", "it is a standby, and the primary is asked for", true);
+	} else if (status != 'I') {
 		server_login_failed(s, "", "the server is not idle after the login", true);
 	} else if (conf && conf->connect_query && !s->slot.own) { /* a walsender may know no SQL */
 		struct ownq_call q = {

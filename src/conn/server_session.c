@@ -13,6 +13,7 @@
 #include "conn/relay.h"
 #include "conn/server_priv.h"
 #include "conn/session.h"
+#include "pool/topology.h"
 #include "pool/vars.h"
 
 /* Those of its pool that a client keeps are counted. */
@@ -84,6 +85,8 @@ void server_put_var(struct server *s, const char *name, const char *value)
 {
 	vars_put(&s->vars, name, value);
 	s->slot.vars = s->vars;
+	if (s->logged_in && s->slot.pool && value && !strcmp(name, "in_hot_standby"))
+		topology_witness(s->endpoint, !strcmp(value, "on"));
 }
 
 void server_forget_unreported(struct server *s)

@@ -119,6 +119,9 @@ void pool_configure(struct pool *p)
 	p->reserve_size = param_effective(PARAM_reserve_pool_size, user, db, set);
 	p->reserve_timeout_us = param_effective(PARAM_reserve_pool_timeout, user, db, set);
 	p->login_retry_us = param_effective(PARAM_server_login_retry, user, db, set);
+	if (param_effective(PARAM_target_session_attrs, NULL, db, set) !=
+		0) /* another host may be there at any moment */
+		p->login_retry_us = set->topology_fast_interval;
 	if (p->login_retry_us < retry_min_us)
 		p->login_retry_us = retry_min_us;
 	p->check_delay_us = param_effective(PARAM_server_check_delay, user, db, set);

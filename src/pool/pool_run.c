@@ -9,6 +9,7 @@
  */
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "pool_priv.h"
@@ -44,12 +45,20 @@ static void fail(struct pool *p, struct ask *a)
 	ops_of(p)->fail(a, p->db->registry->ctx);
 }
 
+/* An answer to the login that waiting mends nothing of: the password is wrong, there is no such database. */
+static bool is_refusal(const char *code)
+{
+	return strncmp(code, "28", 2) == 0 || strncmp(code, "3D", 2) == 0;
+}
+
 /* Nothing to wait for: no connection, and the last try to open one failed a moment ago. */
 static void give_up(struct pool *p, int64_t now)
 {
 	uint64_t last = p->db->registry->asked;
 	struct ask *a;
 
+	if (p->db->cluster != NULL && (p->db->held || !is_refusal(p->failure.code)))
+		return;
 	if (!pool_is_failing(p, now) || p->servers > p->owned || pool_is_paused(p))
 		return;
 	while ((a = TAILQ_FIRST(&p->greets)) != NULL && a->number <= last)
@@ -110,8 +119,8 @@ static bool reserve_is_due(const struct pool *p, const struct ask *a, int64_t no
 
 static bool may_log_in(const struct pool *p, int64_t now)
 {
-	return p->db->conf != NULL && !pool_is_paused(p) && !pool_is_failing(p, now) && now >= p->stalled_us &&
-	       p->n[SLOT_SETUP] < p->ramp;
+	return p->db->conf != NULL && !p->db->held && !pool_is_paused(p) && !pool_is_failing(p, now) &&
+	       now >= p->stalled_us && p->n[SLOT_SETUP] < p->ramp;
 }
 
 /* The number of the ask that a connection is to be opened for, if the shared limits let it; no_number: for none. */

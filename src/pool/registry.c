@@ -233,6 +233,8 @@ struct database *registry_database(struct registry *r, const char *name)
 	htab_insert(&r->databases, &d->by_name, hash_str(name));
 	database_configure(d);
 	fill_forced(d);
+	if (r->configured) /* one of "*": its hosts are known by that entry, but it is new */
+		topology_configure(r);
 	return d;
 }
 
@@ -385,6 +387,7 @@ void registry_init(struct registry *r, struct timers *t, struct config *c, const
 	r->stmts = stmt_table_new();
 	TAILQ_INIT(&r->pools);
 	TAILQ_INIT(&r->dirty);
+	TAILQ_INIT(&r->clusters);
 	TAILQ_INIT(&r->loose_databases);
 	TAILQ_INIT(&r->loose_users);
 	make_databases(r);
@@ -404,6 +407,7 @@ void registry_free(struct registry *r)
 		assert(container_of(n, struct user, by_name)->holds == 0);
 		user_free(container_of(n, struct user, by_name));
 	}
+	topology_free(r);
 	assert(TAILQ_EMPTY(&r->pools) && r->pool_index.count == 0 && TAILQ_EMPTY(&r->dirty));
 	htab_free(&r->databases);
 	htab_free(&r->users);
@@ -454,6 +458,7 @@ void registry_configure(struct registry *r, struct config *c)
 	size_t n_gone;
 
 	r->busy++;
+	r->configured = false;
 	r->config = config_ref(c);
 	for (struct hnode *n = htab_next(&r->users, NULL); n != NULL; n = htab_next(&r->users, n))
 		user_configure(container_of(n, struct user, by_name));
@@ -476,6 +481,8 @@ void registry_configure(struct registry *r, struct config *c)
 	config_unref(&old);
 	loosen_all(r);
 	registry_sweep(r);
+	r->configured = true;
+	topology_configure(r);
 }
 
 void registry_stats_tick(struct registry *r)

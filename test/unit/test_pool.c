@@ -204,7 +204,7 @@ static void op_gone(struct database *d, void *ctx)
 	note(ctx, "D:%s", d->name);
 }
 
-static const struct pool_ops ops = {op_launch, op_grant, op_test, op_close, op_fail, op_gone};
+static const struct pool_ops ops = {op_launch, op_grant, op_test, op_close, op_fail, op_gone, NULL, NULL, NULL};
 
 /* ---- what must hold after every pools_run() ---- */
 

@@ -106,7 +106,7 @@ static void op_gone(struct database *d, void *ctx)
 	}
 }
 
-static const struct pool_ops ops = {op_launch, op_grant, op_test, op_close, op_fail, op_gone};
+static const struct pool_ops ops = {op_launch, op_grant, op_test, op_close, op_fail, op_gone, NULL, NULL, NULL};
 
 static struct rig *rig_new(const char *text)
 {

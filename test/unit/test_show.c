@@ -63,6 +63,8 @@ static const struct {
 		  "max_user_client_connections i,current_client_connections i"},
 	{"LISTS", "list s,items i"},
 	{"PEERS", "peer_id i,host s,port i,pool_size i"},
+	{"HOSTS", "host s,port i,databases s,role s,state s,timeline q,lsn s,lag_bytes q,generation q,last_change s,"
+		  "last_probe_us q,last_error s"},
 	{"PEER_POOLS", "peer_id i,cl_active_cancel_req i,cl_waiting_cancel_req i,sv_active_cancel i,sv_login i"},
 	{"PINS", "database s,user s,client s,server s,reason s,since s,statement s,pinned i,max_pinned i,total_pins q,"
 		 "total_refused q"},
@@ -173,7 +175,7 @@ static const char *named(struct rows *r, const char *table, size_t row, const ch
 	return NULL;
 }
 
-static struct config *config;
+static struct config *config, *watched; /* watched: with a host whose role counts */
 
 static struct end *connect_as(struct world *w, const char *name, const char *user, const char *database)
 {
@@ -219,14 +221,19 @@ static void prepare(struct end *e, const char *name, const char *sql, uint16_t n
 	bytes_free(&b);
 }
 
-static struct world *begin(void)
+static struct world *begin_with(struct config *c)
 {
 	static const struct way whole = {.name = "whole", .cut = -1};
 	struct world *w = calloc(1, sizeof(*w));
 
 	assert_non_null(w);
-	world_begin(w, config, &whole);
+	world_begin(w, c, &whole);
 	return w;
+}
+
+static struct world *begin(void)
+{
+	return begin_with(config);
 }
 
 static void end(struct world *w)
@@ -243,7 +250,7 @@ static void end(struct world *w)
 /* Every table in both formats, while there is one of everything; each value is as long as its type says. */
 static void test_formats(void **state)
 {
-	struct world *w = begin();
+	struct world *w = begin_with(watched);
 
 	(void)state;
 	connect_as(w, "a", "adm", "pgbouncer");
@@ -604,15 +611,18 @@ static int load(void **state)
 	bytes_printf(&r.set, "admin_users = adm\n");
 	bytes_printf(&r.users, "[peers]\n2 = host=p2\n");
 	config = recipe_load(&r, dir, "test_show");
+	bytes_printf(&r.databases, "d = host=h port=5432\nw = host=h2 target_session_attrs=primary\n");
+	watched = recipe_load(&r, dir, "test_show");
 	recipe_free(&r);
 	rmdir(dir);
-	return config != NULL ? 0 : -1;
+	return config != NULL && watched != NULL ? 0 : -1;
 }
 
 static int unload(void **state)
 {
 	(void)state;
 	config_unref(&config);
+	config_unref(&watched);
 	return 0;
 }
 

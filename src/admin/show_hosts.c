@@ -1,0 +1,142 @@
+/*
+ * show_hosts: SHOW HOSTS, the endpoints whose role counts. A row is a struct
+ * endpoint. Who looks has positions read for a while, not only roles.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "admin/control.h"
+#include "base/timer.h"
+#include "conn/conn.h"
+#include "pool/endpoint.h"
+#include "pool/topology.h"
+#include "show_priv.h"
+
+static void get_host(struct cell *c, const void *row, unsigned arg)
+{
+	const struct endpoint *ep = row;
+
+	(void)arg;
+	cell_text(c, ep->host);
+}
+
+enum { HOST_PORT, HOST_TIMELINE, HOST_GENERATION, HOST_PROBE };
+
+static void get_number(struct cell *c, const void *row, unsigned arg)
+{
+	const struct endpoint *ep = row;
+	const int64_t numbers[] = {ep->port, ep->seen.timeline, ep->generation, ep->probe_us};
+
+	cell_number(c, numbers[arg]);
+}
+
+/* The databases that name it, in any order. */
+static void get_databases(struct cell *c, const void *row, unsigned arg)
+{
+	const struct endpoint *ep = row;
+	const struct registry *r = ep->cluster->registry;
+	struct buf names = {0};
+
+	(void)arg;
+	for (struct hnode *n = htab_next(&r->databases, NULL); n != NULL; n = htab_next(&r->databases, n)) {
+		const struct database *d = container_of(n, struct database, by_name);
+
+		for (size_t i = 0; d->cluster != NULL && i < d->n_hosts; i++)
+			if (d->hosts[i] == ep) {
+				buf_printf(&names, "%s%s", buf_len(&names) > 0 ? "," : "", d->name);
+				break;
+			}
+	}
+	cell_copy(c, buf_len(&names) > 0 ? buf_text(&names) : "");
+	buf_free(&names);
+}
+
+static void get_role(struct cell *c, const void *row, unsigned arg)
+{
+	(void)arg;
+	cell_text(c, topology_role(row));
+}
+
+static void get_state(struct cell *c, const void *row, unsigned arg)
+{
+	(void)arg;
+	cell_text(c, topology_state(row));
+}
+
+static void get_lsn(struct cell *c, const void *row, unsigned arg)
+{
+	const struct endpoint *ep = row;
+
+	(void)arg;
+	cell_text(c, ep->lsn);
+}
+
+static void get_error(struct cell *c, const void *row, unsigned arg)
+{
+	const struct endpoint *ep = row;
+
+	(void)arg;
+	cell_text(c, ep->error);
+}
+
+/* "0/3000060": two hexadecimal numbers, the upper and the lower half. */
+static bool read_lsn(const char *text, uint64_t *lsn)
+{
+	uint32_t high, low;
+
+	if (sscanf(text, "%" SCNx32 "/%" SCNx32, &high, &low) != 2)
+		return false;
+	*lsn = (uint64_t)high << 32 | low;
+	return true;
+}
+
+/* Bytes of WAL that a standby has yet to replay, as far as was last seen; a null where that is not known. */
+static void get_lag(struct cell *c, const void *row, unsigned arg)
+{
+	const struct endpoint *ep = row, *primary = ep->cluster->now.primary;
+	uint64_t here, there;
+
+	(void)arg;
+	if (ep->cluster->now.say != CLUSTER_SERVE || ep->seen.role != SIGHT_STANDBY || !read_lsn(ep->lsn, &here) ||
+		!read_lsn(primary->lsn, &there))
+		return;
+	cell_number(c, there > here ? (int64_t)(there - here) : 0);
+}
+
+static void get_changed(struct cell *c, const void *row, unsigned arg)
+{
+	const struct endpoint *ep = row;
+
+	(void)arg;
+	if (ep->changed_us != 0)
+		cell_time(c, ep->changed_us);
+}
+
+static const struct column hosts_columns[] = {
+	{"host", COLUMN_TEXT, get_host, 0},
+	{"port", COLUMN_INT4, get_number, HOST_PORT},
+	{"databases", COLUMN_TEXT, get_databases, 0},
+	{"role", COLUMN_TEXT, get_role, 0},
+	{"state", COLUMN_TEXT, get_state, 0},
+	{"timeline", COLUMN_INT8, get_number, HOST_TIMELINE},
+	{"lsn", COLUMN_TEXT, get_lsn, 0},
+	{"lag_bytes", COLUMN_INT8, get_lag, 0},
+	{"generation", COLUMN_INT8, get_number, HOST_GENERATION},
+	{"last_change", COLUMN_TEXT, get_changed, 0},
+	{"last_probe_us", COLUMN_INT8, get_number, HOST_PROBE},
+	{"last_error", COLUMN_TEXT, get_error, 0},
+};
+
+static void rows_hosts(const struct show *s)
+{
+	const struct cluster *c;
+
+	TAILQ_FOREACH (c, &s->control->pooler->registry.clusters, all)
+		for (size_t i = 0; i < c->n; i++) {
+			c->members[i]->asked_us = clock_us();
+			show_row(s, c->members[i]);
+		}
+}
+
+const struct show_table show_hosts = {hosts_columns, LENGTH(hosts_columns), rows_hosts};

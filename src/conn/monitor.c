@@ -1,0 +1,473 @@
+/*
+ * monitor.c: see conn/monitor.h. A monitor has two places for connections: one
+ * is asked, in the other one a new login shows from time to time that the server
+ * still lets anybody in; then that takes the other one's place.
+ */
+#include "conn/monitor.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "auth/scram.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "conf/authfile.h"
+#include "conn/conn.h"
+#include "conn/ownq.h"
+#include "conn/server.h"
+#include "pool/endpoint.h"
+#include "pool/registry.h"
+#include "pool/vars.h"
+
+/* A login that shows that the server lets us in, besides the connection that there is. */
+static const int64_t login_interval_us = 10 * USEC;
+/* After a look at SHOW HOSTS positions are read for so long. */
+static const int64_t curious_us = 60 * USEC;
+
+struct monitor {
+	TAILQ_ENTRY(monitor) all;
+	struct pooler *pooler;
+	struct endpoint *endpoint; /* held */
+	struct timer timer;	   /* when there is something to do */
+	struct solo place[2];
+	unsigned at;	     /* which of them is asked */
+	char *user, *secret; /* NULL: there is nobody to ask as */
+	struct scram_cache scram;
+	int64_t login_us;   /* when the last login began */
+	int64_t asked_us;   /* when the question that is not answered yet was asked; 0: there is none */
+	struct sight found; /* by the query that runs */
+	char lsn[24];
+	bool odd;	 /* its row makes no sense */
+	bool complained; /* the log says already that it cannot log in */
+};
+
+static const char role_query[] =
+	"SELECT pg_is_in_recovery(), "
+	"CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END, "
+	"CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, "
+	"(SELECT system_identifier FROM pg_control_system()), "
+	"(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint";
+
+static const char *const startup[] = {"application_name", "psbouncer monitor", "options",
+	"-c default_transaction_isolation=read\\ committed -c search_path=pg_catalog", NULL};
+
+static const struct settings *monitor_settings(const struct monitor *m)
+{
+	return &m->pooler->registry.config->set;
+}
+
+static struct solo *asked_place(struct monitor *m)
+{
+	return &m->place[m->at];
+}
+
+static bool is_urgent(const struct monitor *m)
+{
+	const struct cluster *c = m->endpoint->cluster;
+
+	return c && (c->suspect_us || c->now.say == CLUSTER_HOLD);
+}
+
+static void monitor_rearm(struct monitor *m)
+{
+	const struct settings *set = monitor_settings(m);
+	int64_t wait = is_urgent(m) ? set->topology_fast_interval : set->topology_check_interval;
+
+	timer_set(&m->pooler->loop.timers, &m->timer, clock_us() + wait);
+}
+
+/* ---- what it says ------------------------------------------------------------------- */
+
+static void monitor_answered(struct monitor *m)
+{
+	m->endpoint->probe_us = clock_us() - m->asked_us;
+	m->endpoint->error[0] = '\0';
+	m->asked_us = 0;
+}
+
+/* No answer, or none that is of use: what was true before is not known to be true now. */
+static void monitor_lost(struct monitor *m, const char *text)
+{
+	struct sight s = m->endpoint->seen;
+
+	s.answers = false;
+	snprintf(m->endpoint->error, sizeof(m->endpoint->error), "%s", text);
+	topology_seen(m->endpoint, &s);
+}
+
+/* The first eight digits of a WAL file's name are its timeline (pg_walfile_name). False: it is no such name. */
+static bool read_timeline(const char *name, uint32_t *timeline)
+{
+	char digits[9] = "", *end;
+
+	if (strlen(name) != 24)
+		return false;
+	memcpy(digits, name, 8);
+	*timeline = (uint32_t)strtoul(digits, &end, 16);
+	return !*end && *timeline;
+}
+
+static void role_row(struct server *s, const char *const *v, size_t n, void *arg)
+{
+	struct monitor *m = arg;
+	struct sight *f = &m->found;
+
+	(void)s;
+	m->odd = m->odd || n != 5 || f->answers || !v[0] || !v[3] || !v[4];
+	if (m->odd)
+		return;
+	f->answers = true;
+	f->role = v[0][0] == 't' ? SIGHT_STANDBY : SIGHT_WRITABLE;
+	if (f->role == SIGHT_WRITABLE)
+		m->odd = !v[1] || !read_timeline(v[1], &f->timeline);
+	f->system_id = strtoull(v[3], NULL, 10);
+	f->started_us = strtoll(v[4], NULL, 10);
+	m->odd = m->odd || !f->system_id;
+	snprintf(m->lsn, sizeof(m->lsn), "%s", v[2] ? v[2] : "");
+}
+
+static void monitor_idle(struct server *s)
+{
+	if (!conn_is_closed(&s->c) && s->c.state == SS_TEST)
+		server_goto(s, SS_IDLE);
+}
+
+static void role_done(struct server *s, const struct ownq_result *r, void *arg)
+{
+	struct monitor *m = arg;
+
+	monitor_idle(s);
+	if (!r->ok || m->odd || !m->found.answers) {
+		topology_suspect(m->endpoint, r->ok ? "its answer makes no sense" : r->text);
+		conn_close(&s->c, CLOSE_MONITOR, r->ok ? "an answer that makes no sense" : r->text);
+		return;
+	}
+	monitor_answered(m);
+	memcpy(m->endpoint->lsn, m->lsn, sizeof(m->endpoint->lsn));
+	topology_seen(m->endpoint, &m->found);
+	monitor_rearm(m);
+}
+
+static void monitor_ask(struct monitor *m, struct server *s, const char *sql, ownq_done *done)
+{
+	struct ownq_call q = {
+		.sql = sql,
+		.row = role_row,
+		.done = done,
+		.arg = m,
+		.timeout_us = monitor_settings(m)->topology_check_timeout,
+		.late = CLOSE_MONITOR_LATE,
+	};
+
+	m->found = (struct sight){.answers = false};
+	m->odd = false;
+	m->asked_us = clock_us();
+	server_goto(s, SS_TEST);
+	ownq_start(s, &q);
+}
+
+static void ask_role(struct monitor *m, struct server *s)
+{
+	monitor_ask(m, s, role_query, role_done);
+}
+
+/* In a server that has in_hot_standby, 14 or later: is it what it was? */
+static bool has_changed(const struct monitor *m, const struct server *s)
+{
+	const char *standby = vars_get(s->vars, "in_hot_standby");
+
+	return !m->endpoint->seen.answers || !standby ||
+	       (!strcmp(standby, "on")) != (m->endpoint->seen.role == SIGHT_STANDBY);
+}
+
+static void sync_done(struct server *s, const struct ownq_result *r, void *arg)
+{
+	struct monitor *m = arg;
+
+	(void)r;
+	monitor_idle(s);
+	if (has_changed(m, s)) {
+		ask_role(m, s);
+		return;
+	}
+	monitor_answered(m);
+	topology_seen(m->endpoint, &m->endpoint->seen);
+	monitor_rearm(m);
+}
+
+/* ---- connections ------------------------------------------------------------------------- */
+
+static struct monitor *monitor_of(struct solo *solo)
+{
+	return solo->owner;
+}
+
+static void monitor_opened(struct server *s, struct solo *solo)
+{
+	struct monitor *m = monitor_of(solo);
+	struct solo *before = asked_place(m);
+
+	m->complained = false;
+	if (before != solo) {
+		m->at = (unsigned)(solo - m->place);
+		if (before->server)
+			conn_close(&before->server->c, CLOSE_MONITOR, "replaced by a newer one");
+	}
+	topology_blind(m->endpoint, false);
+	ask_role(m, s);
+}
+
+/* It answers, but does not let the monitor in: nothing is known of its role, nor that it is down. */
+static bool is_refusal(const char *code)
+{
+	return !strncmp(code, "28", 2) || !strncmp(code, "3D", 2) || !strncmp(code, "42", 2) || !strncmp(code, "53", 2);
+}
+
+static void monitor_refused(struct monitor *m, const char *text)
+{
+	if (asked_place(m)->server) /* the one that there is still answers */
+		return;
+	if (!m->complained)
+		log_msg(LL_WARNING, "the monitor cannot log in to %s:%u as \"%s\": %s", m->endpoint->host,
+			m->endpoint->port, m->user, text);
+	m->complained = true;
+	monitor_lost(m, text);
+	topology_blind(m->endpoint, true);
+}
+
+static void monitor_closed(struct server *s, struct solo *solo, const char *text)
+{
+	struct monitor *m = monitor_of(solo);
+	bool late = s->c.why == CLOSE_MONITOR_LATE, replaced = solo != asked_place(m) && asked_place(m)->server;
+
+	if (solo == asked_place(m))
+		m->asked_us = 0;
+	if (s->c.why == CLOSE_EXIT || (s->c.why == CLOSE_MONITOR && replaced))
+		return;
+	if (!s->logged_in && is_refusal(solo->code)) {
+		monitor_refused(m, text);
+	} else if (!s->logged_in || late) {
+		monitor_lost(m, late ? "no answer within topology_check_timeout" : text);
+		if (replaced) /* who is not let in is not served, whatever older connections say */
+			conn_close(&asked_place(m)->server->c, CLOSE_MONITOR_LATE, text);
+	} else {
+		m->login_us = 0;
+		topology_suspect(m->endpoint, text);
+		timer_set(&m->pooler->loop.timers, &m->timer, clock_us());
+		return;
+	}
+	monitor_rearm(m);
+}
+
+static void monitor_login(struct monitor *m, unsigned place)
+{
+	struct solo *solo = &m->place[place];
+
+	m->login_us = clock_us();
+	*solo = (struct solo){
+		.owner = m,
+		.user = m->user,
+		.dbname = monitor_settings(m)->monitor_dbname,
+		.secret = m->secret,
+		.scram = &m->scram,
+		.endpoint = m->endpoint,
+		.startup = startup,
+		.timeout_us = monitor_settings(m)->topology_check_timeout,
+		.opened = monitor_opened,
+		.closed = monitor_closed,
+	};
+	(void)server_launch_solo(m->pooler, solo);
+}
+
+static void monitor_fire(struct timer *t, void *ctx)
+{
+	struct monitor *m = container_of(t, struct monitor, timer);
+	struct server *s = asked_place(m)->server;
+	unsigned other = 1 - m->at;
+
+	(void)ctx;
+	monitor_rearm(m);
+	if (!m->user)
+		return;
+	if (!s && !m->place[other].server) {
+		monitor_login(m, m->at);
+		return;
+	}
+	if (s && s->logged_in && !m->place[other].server && clock_us() - m->login_us >= login_interval_us)
+		monitor_login(m, other);
+	if (!s || s->c.state != SS_IDLE)
+		return;
+	if (has_changed(m, s) || (m->endpoint->asked_us && clock_us() - m->endpoint->asked_us < curious_us))
+		ask_role(m, s);
+	else
+		monitor_ask(m, s, NULL, sync_done);
+}
+
+/* ---- who is watched ------------------------------------------------------------------------ */
+
+static const char *auth_secret(const struct config *c, const char *user)
+{
+	const struct auth_entry *e = config_auth_find(c, user);
+
+	return e && e->secret[0] ? e->secret : NULL;
+}
+
+/* The user and password of an entry that names the endpoint. False: there is none with a user. */
+static bool find_forced(struct pooler *p, const struct endpoint *ep, const char **user, const char **secret)
+{
+	struct registry *r = &p->registry;
+
+	for (struct hnode *n = htab_next(&r->databases, NULL); n; n = htab_next(&r->databases, n)) {
+		const struct database *d = container_of(n, struct database, by_name);
+
+		for (size_t i = 0; d->conf && d->conf->user && i < d->n_hosts; i++)
+			if (d->hosts[i] == ep) {
+				*user = d->conf->user;
+				*secret = d->conf->password ? d->conf->password : auth_secret(r->config, *user);
+				return true;
+			}
+	}
+	return false;
+}
+
+/* The first of admin_users with a password; the result is the caller's. NULL: there is none. */
+static char *find_admin(const struct config *c)
+{
+	const char *list = c->set.admin_users;
+
+	while (*list) {
+		size_t n;
+		char *name;
+
+		list += strspn(list, ", \t");
+		n = strcspn(list, ", \t");
+		name = xstrndup(MEM_SERVER, list, n);
+		if (n && auth_secret(c, name))
+			return name;
+		xfree(MEM_SERVER, name);
+		list += n;
+	}
+	return NULL;
+}
+
+static void monitor_forget_user(struct monitor *m)
+{
+	xfree(MEM_SERVER, m->user);
+	xfree_secret(MEM_SERVER, m->secret);
+	m->user = m->secret = NULL;
+}
+
+static bool text_differs(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) != 0 : a != b;
+}
+
+/* Its connections close, and it is told nothing more of them. */
+static void monitor_hang_up(struct monitor *m)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (m->place[i].server) {
+			m->place[i].closed = NULL;
+			conn_close(&m->place[i].server->c, CLOSE_MONITOR, NULL);
+		}
+	m->asked_us = 0;
+}
+
+static void monitor_choose_user(struct monitor *m)
+{
+	const struct config *c = m->pooler->registry.config;
+	const char *user = c->set.monitor_user, *secret = NULL;
+	char *admin = NULL;
+
+	if (user[0])
+		secret = auth_secret(c, user);
+	else if (!find_forced(m->pooler, m->endpoint, &user, &secret)) {
+		user = admin = find_admin(c);
+		secret = admin ? auth_secret(c, admin) : NULL;
+	}
+	if (text_differs(m->user, user) || text_differs(m->secret, secret)) {
+		monitor_hang_up(m);
+		monitor_forget_user(m);
+		m->user = user ? xstrdup(MEM_SERVER, user) : NULL;
+		m->secret = secret ? xstrdup(MEM_SERVER, secret) : NULL;
+		m->complained = false;
+	}
+	xfree(MEM_SERVER, admin);
+	if (!m->user && !m->complained) {
+		log_msg(LL_WARNING, "%s:%u is not watched: there is no monitor_user", m->endpoint->host,
+			m->endpoint->port);
+		m->complained = true;
+		topology_blind(m->endpoint, true);
+	}
+}
+
+static void monitor_drop(struct monitor *m)
+{
+	struct pooler *p = m->pooler;
+
+	TAILQ_REMOVE(&p->monitors, m, all);
+	monitor_hang_up(m);
+	timer_cancel(&p->loop.timers, &m->timer);
+	m->endpoint->seen = (struct sight){.answers = false};
+	endpoint_put(&p->registry.endpoints, &m->endpoint);
+	monitor_forget_user(m);
+	scram_cache_clear(&m->scram);
+	xfree(MEM_SERVER, m);
+}
+
+static struct monitor *monitor_find(struct pooler *p, const struct endpoint *ep)
+{
+	struct monitor *m;
+
+	TAILQ_FOREACH (m, &p->monitors, all)
+		if (m->endpoint == ep)
+			return m;
+	return NULL;
+}
+
+static void monitor_new(struct pooler *p, struct endpoint *ep)
+{
+	struct monitor *m = xcalloc(MEM_SERVER, 1, sizeof(*m));
+
+	m->pooler = p;
+	m->endpoint = endpoint_ref(ep);
+	m->timer.fire = monitor_fire;
+	TAILQ_INSERT_TAIL(&p->monitors, m, all);
+}
+
+void monitors_configure(struct pooler *p)
+{
+	struct monitor *m, *next;
+	struct cluster *c;
+
+	for (m = TAILQ_FIRST(&p->monitors); m; m = next) {
+		next = TAILQ_NEXT(m, all);
+		if (!m->endpoint->cluster)
+			monitor_drop(m);
+	}
+	TAILQ_FOREACH (c, &p->registry.clusters, all)
+		for (size_t i = 0; i < c->n; i++)
+			if (!monitor_find(p, c->members[i]))
+				monitor_new(p, c->members[i]);
+	TAILQ_FOREACH (m, &p->monitors, all) {
+		monitor_choose_user(m);
+		timer_set(&p->loop.timers, &m->timer, clock_us());
+	}
+}
+
+void monitors_free(struct pooler *p)
+{
+	while (!TAILQ_EMPTY(&p->monitors))
+		monitor_drop(TAILQ_FIRST(&p->monitors));
+}
+
+void monitors_probe(struct pooler *p, struct cluster *c)
+{
+	struct monitor *m;
+
+	TAILQ_FOREACH (m, &p->monitors, all)
+		if (m->endpoint->cluster == c && !m->asked_us)
+			timer_set(&p->loop.timers, &m->timer, clock_us());
+}

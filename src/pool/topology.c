@@ -1,0 +1,470 @@
+/*
+ * topology.c: see pool/topology.h. It owns the clusters; the registry's databases
+ * and endpoints point to them. It asks nobody anything: monitors do.
+ */
+#include "pool/topology.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "pool/endpoint.h"
+#include "pool/pool.h"
+#include "pool/registry.h"
+
+/* ---- what is seen ---- */
+
+/* As cluster.h wants it: the caller's to free. */
+static struct sight *sights(const struct cluster *c)
+{
+	struct sight *v = xcalloc(MEM_DATABASE, c->n, sizeof *v);
+
+	for (size_t i = 0; i < c->n; i++)
+		v[i] = c->members[i]->seen;
+	return v;
+}
+
+const char *topology_role(const struct endpoint *ep)
+{
+	const struct cluster *c = ep->cluster;
+
+	if (c == NULL || ep->seen.role == SIGHT_UNKNOWN)
+		return "unknown";
+	if (c->now.say == CLUSTER_SERVE && c->now.primary == ep)
+		return "primary";
+	return ep->seen.role == SIGHT_STANDBY ? "standby" : "writable";
+}
+
+const char *topology_state(const struct endpoint *ep)
+{
+	switch (ep->state) {
+	case SIGHT_DOWN: return ep->blind ? "blind" : ep->seen.probed ? "down" : "unknown";
+	case SIGHT_FENCED:
+	case SIGHT_FOREIGN: return "fenced";
+	case SIGHT_TWIN:
+	case SIGHT_UP: break;
+	}
+	return ep->cluster != NULL && ep->cluster->suspect_us != 0 ? "suspect" : "up";
+}
+
+/* ---- what fits ---- */
+
+static bool is_standby(const struct endpoint *ep)
+{
+	return ep->blind ? ep->witnessed == SIGHT_STANDBY : ep->state == SIGHT_UP && ep->seen.role == SIGHT_STANDBY;
+}
+
+/* One that its monitor knows nothing of may be tried as long as none is known: its own connections say what it is. */
+static bool is_primary(const struct cluster *c, const struct endpoint *ep)
+{
+	if (c->now.say == CLUSTER_SERVE)
+		return c->now.primary == ep;
+	return ep->blind && ep->witnessed != SIGHT_STANDBY;
+}
+
+static bool has_standby(const struct database *d)
+{
+	for (size_t i = 0; i < d->n_hosts; i++)
+		if (is_standby(d->hosts[i]))
+			return true;
+	return false;
+}
+
+bool topology_fits(const struct database *d, const struct endpoint *ep)
+{
+	if (d->cluster == NULL)
+		return true;
+	switch (d->target) {
+	case TARGET_ANY: return true;
+	case TARGET_PRIMARY: return is_primary(d->cluster, ep);
+	case TARGET_STANDBY: return is_standby(ep);
+	case TARGET_PREFER_STANDBY: return is_standby(ep) || (!has_standby(d) && is_primary(d->cluster, ep));
+	}
+	return true;
+}
+
+uint64_t topology_unfit(const struct database *d)
+{
+	uint64_t unfit = 0;
+
+	if (d->cluster == NULL)
+		return 0;
+	for (size_t i = 0; i < d->n_hosts && i < 64; i++)
+		if (!topology_fits(d, d->hosts[i]))
+			unfit |= UINT64_C(1) << i;
+	return unfit;
+}
+
+static bool has_fit(const struct database *d)
+{
+	for (size_t i = 0; i < d->n_hosts; i++)
+		if (topology_fits(d, d->hosts[i]))
+			return true;
+	return false;
+}
+
+/* ---- what follows ---- */
+
+/*
+ * Nothing more is to be sent to one that another primary has replaced: what it acknowledges now is lost. And a standby that
+ * does not answer holds up who reads from it. A primary that does not answer may only be busy.
+ */
+static bool is_cut(const struct database *d, const struct endpoint *ep)
+{
+	if (d->cluster->now.say == CLUSTER_SERVE && d->cluster->now.primary != ep && ep->seen.role != SIGHT_STANDBY)
+		return true;
+	return ep->seen.role == SIGHT_STANDBY && ep->state == SIGHT_DOWN && !ep->blind;
+}
+
+static void refit_pool(struct pool *p)
+{
+	const struct registry *r = p->db->registry;
+	struct slot *s, *next;
+
+	for (int i = 0; i < SLOT_STATES; i++)
+		for (s = TAILQ_FIRST(&p->slots[i]); s != NULL; s = next) {
+			bool spent = s->endpoint != NULL &&
+				     (s->generation != s->endpoint->generation || !topology_fits(p->db, s->endpoint));
+
+			next = TAILQ_NEXT(s, link);
+			if (!spent)
+				continue;
+			pool_slot_retire(s);
+			if (is_cut(p->db, s->endpoint) || i == SLOT_IDLE || i == SLOT_SETUP)
+				r->ops->close(s, POOL_CLOSE_MOVED, r->ctx);
+		}
+	pool_mark(p);
+}
+
+static void refit(struct database *d)
+{
+	bool held = d->cluster != NULL && !has_fit(d);
+	struct pool *p;
+
+	TAILQ_FOREACH (p, &d->pools, of_db)
+		if (d->cluster != NULL)
+			refit_pool(p);
+	if (held == d->held)
+		return;
+	d->held = held;
+	d->held_us = clock_us();
+	if (held && d->cluster->now.say == CLUSTER_HOLD)
+		log_msg(LL_WARNING, "%s: no %s is there, queries wait", d->name,
+			d->target == TARGET_PRIMARY ? "primary" : "replica");
+	else if (!held)
+		log_msg(LL_LOG, "%s: queries run", d->name);
+	d->registry->ops->held(d, d->registry->ctx);
+	database_mark(d);
+}
+
+/* Handlers below close connections, whose clients may go, and with them databases: none is freed meanwhile. */
+static void refit_all(const struct cluster *c)
+{
+	struct registry *r = c->registry;
+
+	r->busy++;
+	for (struct hnode *n = htab_next(&r->databases, NULL); n != NULL; n = htab_next(&r->databases, n)) {
+		struct database *d = container_of(n, struct database, by_name);
+
+		if (d->cluster == c)
+			refit(d);
+	}
+	r->busy--;
+}
+
+static bool is_complete(const struct cluster *c)
+{
+	if (clock_us() - c->made_us >= c->registry->config->set.topology_check_timeout)
+		return true;
+	for (size_t i = 0; i < c->n; i++)
+		if (!c->members[i]->seen.probed && !c->members[i]->blind)
+			return false;
+	return true;
+}
+
+static void say_hold(enum cluster_hold why)
+{
+	static const char *const texts[] = {
+		[HOLD_NONE_WRITABLE] = "no host that answers takes writes",
+		[HOLD_TWO_WRITABLE] = "several hosts take writes on the same timeline: PROMOTE says which one counts",
+		[HOLD_FENCED] = "what takes writes is on an older timeline, or of another cluster",
+	};
+
+	log_msg(LL_WARNING, "no primary: %s", texts[why]);
+}
+
+static void say(const struct cluster_decision *was, const struct cluster_decision *now)
+{
+	const struct endpoint *ep = now->primary;
+
+	if (now->say == CLUSTER_SERVE && (was->say != CLUSTER_SERVE || now->moved))
+		log_msg(LL_LOG, "primary: %s:%u, timeline %u", ep->host, ep->port, ep->seen.timeline);
+	else if (now->say == CLUSTER_HOLD && (was->say != CLUSTER_HOLD || was->why != now->why))
+		say_hold(now->why);
+}
+
+/* What an endpoint is by itself, and what it was: connections from before it was lost or demoted are not used again. */
+static void settle_members(struct cluster *c, const struct sight *seen)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		struct endpoint *ep = c->members[i];
+		enum sight_state state = cluster_sight_state(&c->memory, seen, c->n, i);
+
+		if (state == ep->state)
+			continue;
+		if (state == SIGHT_FENCED || state == SIGHT_FOREIGN)
+			log_msg(LL_WARNING, "%s:%u is fenced: it takes writes %s, and gets no query", ep->host,
+				ep->port, state == SIGHT_FENCED ? "on an older timeline" : "and is of another cluster");
+		if (ep->state == SIGHT_UP)
+			ep->generation++;
+		ep->state = state;
+		ep->changed_us = clock_us();
+	}
+}
+
+static void decide(struct cluster *c)
+{
+	struct cluster_decision was = c->now;
+	struct sight *seen = sights(c);
+
+	c->now = cluster_decide(&c->memory, seen, c->n, is_complete(c));
+	settle_members(c, seen);
+	xfree(MEM_DATABASE, seen);
+	say(&was, &c->now);
+	if (c->now.say == CLUSTER_SERVE && c->now.moved)
+		c->suspect_us = 0;
+	refit_all(c);
+}
+
+/* Is all that was suspected looked at? As long as there is no primary all is suspect. */
+static void refute(struct cluster *c)
+{
+	if (c->suspect_us == 0 || c->now.say != CLUSTER_SERVE)
+		return;
+	for (size_t i = 0; i < c->n; i++)
+		if (c->members[i]->seen_us <= c->suspect_us && !c->members[i]->blind)
+			return;
+	c->suspect_us = 0;
+	for (size_t i = 0; i < c->n; i++)
+		c->members[i]->refuted_us = clock_us();
+}
+
+static bool same_sight(const struct sight *a, const struct sight *b)
+{
+	return a->probed && a->answers == b->answers && a->role == b->role && a->timeline == b->timeline &&
+	       a->system_id == b->system_id && a->started_us == b->started_us;
+}
+
+void topology_seen(struct endpoint *ep, const struct sight *now)
+{
+	struct cluster *c = ep->cluster;
+	bool same = same_sight(&ep->seen, now);
+
+	if (c == NULL)
+		return;
+	ep->seen_us = clock_us();
+	ep->seen = *now;
+	ep->seen.who = ep;
+	ep->seen.probed = true;
+	if (!same)
+		decide(c);
+	refute(c);
+}
+
+void topology_blind(struct endpoint *ep, bool blind)
+{
+	if (ep->blind == blind)
+		return;
+	ep->blind = blind;
+	ep->witnessed = SIGHT_UNKNOWN;
+	if (ep->cluster != NULL)
+		decide(ep->cluster);
+}
+
+void topology_witness(struct endpoint *ep, bool standby)
+{
+	enum sight_role role = standby ? SIGHT_STANDBY : SIGHT_WRITABLE;
+
+	if (ep->cluster == NULL)
+		return;
+	if (ep->blind && ep->witnessed != role) {
+		ep->witnessed = role;
+		decide(ep->cluster);
+	} else if (!ep->blind && ep->seen.answers && ep->seen.role != role) {
+		topology_suspect(ep,
+			standby ? "a connection says that it is a standby" : "a connection says that it is no standby");
+	}
+}
+
+void topology_suspect(struct endpoint *ep, const char *why)
+{
+	struct cluster *c = ep->cluster;
+	struct registry *r;
+
+	if (c == NULL || c->suspect_us != 0)
+		return;
+	r = c->registry;
+	if (ep->refuted_us != 0 && clock_us() - ep->refuted_us < r->config->set.topology_check_interval)
+		return;
+	c->suspect_us = clock_us();
+	log_msg(LL_WARNING, "%s:%u is suspect: %s", ep->host, ep->port, why);
+	r->ops->probe(c, r->ctx);
+}
+
+void topology_promote(struct endpoint *ep, bool force)
+{
+	struct cluster *c = ep->cluster;
+
+	c->memory.named = ep;
+	c->memory.forced = force;
+	decide(c);
+}
+
+/* ---- clusters ---- */
+
+static void timer_fired(struct timer *t, void *ctx)
+{
+	(void)ctx;
+	decide(container_of(t, struct cluster, timer));
+}
+
+static void cluster_add(struct cluster *c, struct endpoint *ep)
+{
+	c->members = xrealloc(MEM_DATABASE, c->members, (c->n + 1) * sizeof(struct endpoint *));
+	c->members[c->n++] = endpoint_ref(ep);
+	ep->cluster = c;
+	ep->seen.who = ep;
+}
+
+static void cluster_free(struct cluster *c)
+{
+	struct registry *r = c->registry;
+
+	for (size_t i = 0; i < c->n; i++) {
+		if (c->members[i]->cluster == c)
+			c->members[i]->cluster = NULL;
+		endpoint_put(&r->endpoints, &c->members[i]);
+	}
+	timer_cancel(r->timers, &c->timer);
+	TAILQ_REMOVE(&r->clusters, c, all);
+	xfree(MEM_DATABASE, c->members);
+	xfree(MEM_DATABASE, c);
+}
+
+static struct cluster *cluster_new(struct registry *r)
+{
+	struct cluster *c = xcalloc(MEM_DATABASE, 1, sizeof *c);
+
+	c->registry = r;
+	c->made_us = clock_us();
+	c->timer.fire = timer_fired;
+	TAILQ_INSERT_TAIL(&r->clusters, c, all);
+	return c;
+}
+
+static void cluster_merge(struct cluster *into, struct cluster *from)
+{
+	for (size_t i = 0; i < from->n; i++)
+		cluster_add(into, from->members[i]);
+	cluster_free(from);
+}
+
+/* The hosts of an entry are of one cluster, and of one with every entry that names one of them. */
+static void join(struct database *d, const struct cluster_list *old)
+{
+	struct cluster *c = NULL, *o;
+
+	for (size_t i = 0; i < d->n_hosts; i++) {
+		o = d->hosts[i]->cluster;
+		TAILQ_FOREACH (o, old, all)
+			if (o == d->hosts[i]->cluster)
+				break;
+		if (o == NULL && d->hosts[i]->cluster != NULL) { /* of a new one */
+			o = d->hosts[i]->cluster;
+			if (c == NULL)
+				c = o;
+			else if (c != o)
+				cluster_merge(c, o);
+			continue;
+		}
+		if (c == NULL)
+			c = cluster_new(d->registry);
+		if (o != NULL && c->memory.primary == NULL && c->now.say == CLUSTER_WAIT) {
+			c->memory = o->memory;
+			c->now = o->now;
+			c->suspect_us = o->suspect_us;
+			c->made_us = o->made_us;
+		}
+		cluster_add(c, d->hosts[i]);
+	}
+}
+
+/* Its primary may have gone from the file: who is the next one is to be seen. The timeline is remembered. */
+static void forget_gone(struct cluster *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->members[i] == c->memory.primary)
+			return;
+	c->memory.primary = c->memory.named = NULL;
+	c->now = (struct cluster_decision){.say = CLUSTER_WAIT};
+	c->made_us = clock_us();
+}
+
+static enum target_attrs target_of(const struct database *d)
+{
+	static const enum target_attrs of_word[] = {
+		TARGET_ANY, TARGET_PRIMARY, TARGET_PRIMARY, TARGET_STANDBY, TARGET_STANDBY, TARGET_PREFER_STANDBY};
+
+	if (d->conf == NULL)
+		return TARGET_ANY;
+	return of_word[param_effective(PARAM_target_session_attrs, NULL, &d->conf->over, &d->registry->config->set)];
+}
+
+void topology_configure(struct registry *r)
+{
+	struct cluster_list old;
+	struct cluster *c;
+	bool had = false;
+
+	TAILQ_INIT(&old);
+	TAILQ_CONCAT(&old, &r->clusters, all);
+	for (struct hnode *n = htab_next(&r->databases, NULL); n != NULL; n = htab_next(&r->databases, n)) {
+		struct database *d = container_of(n, struct database, by_name);
+
+		d->cluster = NULL;
+		d->target = target_of(d);
+		if (d->target != TARGET_ANY && d->n_hosts > 0)
+			join(d, &old);
+	}
+	TAILQ_FOREACH (c, &r->clusters, all)
+		forget_gone(c);
+	/* Merging may have freed one: who points where is known at the end. */
+	for (struct hnode *n = htab_next(&r->databases, NULL); n != NULL; n = htab_next(&r->databases, n)) {
+		struct database *d = container_of(n, struct database, by_name);
+
+		if (d->target != TARGET_ANY && d->n_hosts > 0)
+			d->cluster = d->hosts[0]->cluster;
+	}
+	while ((c = TAILQ_FIRST(&old)) != NULL) {
+		had = true;
+		TAILQ_REMOVE(&old, c, all);
+		TAILQ_INSERT_TAIL(&r->clusters, c, all);
+		cluster_free(c);
+	}
+	if (had || !TAILQ_EMPTY(&r->clusters))
+		r->ops->watch(r->ctx);
+	TAILQ_FOREACH (c, &r->clusters, all) {
+		timer_set(r->timers, &c->timer, c->made_us + r->config->set.topology_check_timeout);
+		decide(c);
+	}
+	for (struct hnode *n = htab_next(&r->databases, NULL); n != NULL; n = htab_next(&r->databases, n)) {
+		struct database *d = container_of(n, struct database, by_name);
+
+		if (d->cluster == NULL && d->held)
+			refit(d);
+	}
+}
+
+void topology_free(struct registry *r)
+{
+	while (!TAILQ_EMPTY(&r->clusters))
+		cluster_free(TAILQ_FIRST(&r->clusters));
+}

@@ -1,0 +1,355 @@
+/*
+ * failover: a primary and its standbys behind entries with target_session_attrs:
+ * who goes where, what waits while there is no primary, and where it runs then.
+ */
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "lib/e2e.h"
+
+/* A cluster of a primary and a standby, and a pooler in front of it. */
+struct cluster {
+	struct pg *primary, *standby;
+	struct bouncer *b;
+};
+
+static struct bouncer *start(struct pg *a, struct pg *b, const char *settings)
+{
+	char *hosts = e2e_text("host=127.0.0.1,127.0.0.1 port=%d,%d dbname=postgres", pg_port(a), pg_port(b));
+
+	return bouncer_start(&(struct bouncer_options){
+		.databases = e2e_text("app = %s target_session_attrs=read-write\n"
+				      "ro = %s target_session_attrs=standby\n"
+				      "prefer = %s target_session_attrs=prefer-standby\n"
+				      "any = %s\n"
+				      "one = host=127.0.0.1 port=%d dbname=postgres target_session_attrs=primary",
+			hosts, hosts, hosts, hosts, pg_port(a)),
+		.settings =
+			e2e_text("auth_type = trust\ndefault_pool_size = 3\nmonitor_user = app_scram\n%s", settings),
+	});
+}
+
+static struct cluster cluster_start(const char *settings)
+{
+	struct cluster c = {.primary = pg_start(NULL)};
+
+	c.standby = pg_start_standby(c.primary);
+	pg_value(c.primary, "create table t (id int primary key, v text)");
+	pg_value(c.primary, "grant all on t to public");
+	c.b = start(c.primary, c.standby, settings);
+	return c;
+}
+
+static PGconn *client(struct bouncer *b, const char *database)
+{
+	return db_connect("%s dbname=%s user=app_scram", bouncer_dsn(b), database);
+}
+
+/* Of the host with that port in SHOW HOSTS. */
+static bool host_is(struct cluster *c, struct pg *p, const char *column, const char *value)
+{
+	return strcmp(bouncer_value(c->b, "HOSTS", "port", e2e_text("%d", pg_port(p)), column), value) == 0;
+}
+
+static bool goes_to(PGconn *c, struct pg *p)
+{
+	return atoi(db_value(c, "select inet_server_port()")) == pg_port(p);
+}
+
+static long waiting(struct bouncer *b, const char *database)
+{
+	return bouncer_number(b, "POOLS", "database", database, "cl_waiting");
+}
+
+static void roles(void **state)
+{
+	struct cluster c = cluster_start("");
+	PGconn *app = client(c.b, "app"), *ro = client(c.b, "ro"), *prefer = client(c.b, "prefer");
+
+	(void)state;
+	assert_true(goes_to(app, c.primary));
+	assert_true(goes_to(ro, c.standby));
+	assert_true(goes_to(prefer, c.standby));
+	assert_true(goes_to(client(c.b, "one"), c.primary));
+	assert_true(host_is(&c, c.primary, "role", "primary"));
+	assert_true(host_is(&c, c.primary, "timeline", "1"));
+	assert_true(host_is(&c, c.standby, "role", "standby"));
+	assert_true(host_is(&c, c.standby, "state", "up"));
+	/* Positions are read now, and a standby that has replayed all lags by nothing. */
+	db_value(app, "insert into t values (1, 'x')");
+	WAIT_UNTIL(host_is(&c, c.standby, "lag_bytes", "0"));
+	/* The monitors are in no table of clients' connections. */
+	assert_string_equal(bouncer_value(c.b, "SERVERS", "application_name", "psbouncer monitor", "database"), "");
+	assert_string_equal(
+		pg_value(c.primary,
+			"select count(*) from pg_stat_activity where application_name = 'psbouncer monitor'"),
+		"1");
+	/* Without a standby prefer-standby goes to the primary, and standby waits. */
+	pg_crash(c.standby);
+	WAIT_UNTIL(host_is(&c, c.standby, "state", "down"));
+	assert_true(goes_to(prefer, c.primary));
+	assert_true(PQsendQuery(ro, "select pg_is_in_recovery()"));
+	WAIT_UNTIL(waiting(c.b, "ro") == 1);
+	pg_restart(c.standby);
+	assert_string_equal(PQgetvalue(db_result(ro), 0, 0), "t");
+	assert_null(db_result(ro));
+	WAIT_UNTIL(goes_to(prefer, c.standby));
+	assert_true(goes_to(app, c.primary));
+}
+
+/* The primary dies; what waits runs on the standby that is promoted. Nobody that had nothing under way notices. */
+static void promotion(void **state)
+{
+	struct cluster c = cluster_start("");
+	PGconn *idle = client(c.b, "app"), *waits = client(c.b, "app"), *deferred = client(c.b, "app"), *fresh;
+
+	(void)state;
+	db_value(idle, "insert into t values (1, 'before')");
+	pg_crash(c.primary);
+	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));
+	assert_true(PQsendQuery(waits, "insert into t values (2, 'held') returning id"));
+	WAIT_UNTIL(waiting(c.b, "app") == 1);
+	fresh = client(c.b, "app");
+	assert_true(PQsendQueryParams(fresh, "insert into t values ($1, 'new') returning id", 1, NULL,
+		(const char *const[]){"3"}, NULL, NULL, 0));
+	WAIT_UNTIL(waiting(c.b, "app") == 2);
+	assert_true(PQsendQuery(deferred, "begin; insert into t values (4, 'block'); commit"));
+	WAIT_UNTIL(waiting(c.b, "app") == 3);
+	pg_promote(c.standby);
+	assert_string_equal(PQgetvalue(db_result(waits), 0, 0), "2");
+	assert_string_equal(PQgetvalue(db_result(fresh), 0, 0), "3");
+	while (db_result(deferred))
+		;
+	assert_string_equal(db_value(idle, "select string_agg(id::text, ',' order by id) from t"), "1,2,3,4");
+	assert_true(goes_to(idle, c.standby));
+	assert_true(host_is(&c, c.standby, "role", "primary"));
+	assert_true(host_is(&c, c.standby, "timeline", "2"));
+	/* The old one comes back and takes writes: it gets none. */
+	pg_restart(c.primary);
+	WAIT_UNTIL(host_is(&c, c.primary, "state", "fenced"));
+	assert_true(goes_to(idle, c.standby));
+	assert_true(bouncer_logged(c.b, "is fenced"));
+	assert_string_equal(pg_value(c.primary, "select count(*) from t"), "1");
+}
+
+/* It is promoted beside a primary that runs on: that gets nothing more from then on. */
+static void two_primaries(void **state)
+{
+	struct cluster c = cluster_start("");
+	PGconn *app = client(c.b, "app");
+	char *pid;
+
+	(void)state;
+	pid = db_value(app, "select pg_backend_pid()");
+	pg_promote(c.standby);
+	WAIT_UNTIL(host_is(&c, c.standby, "role", "primary"));
+	assert_true(goes_to(app, c.standby));
+	WAIT_UNTIL(strcmp(pg_value(c.primary, "select count(*) from pg_stat_activity where pid = %s", pid), "0") == 0);
+	assert_true(host_is(&c, c.primary, "state", "fenced"));
+}
+
+static void restart(void **state)
+{
+	struct cluster c = cluster_start("");
+	PGconn *app = client(c.b, "app"), *one = client(c.b, "one");
+
+	(void)state;
+	db_value(app, "select 1");
+	db_value(one, "select 1");
+	pg_crash(c.primary);
+	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));
+	assert_true(PQsendQuery(app, "select inet_server_port()"));
+	assert_true(PQsendQuery(one, "select 1"));
+	WAIT_UNTIL(waiting(c.b, "app") == 1 && waiting(c.b, "one") == 1);
+	pg_restart(c.primary);
+	assert_int_equal(atoi(PQgetvalue(db_result(app), 0, 0)), pg_port(c.primary));
+	assert_string_equal(PQgetvalue(db_result(one), 0, 0), "1");
+}
+
+/* Processes of a server that say nothing any more, and then do. */
+static void each_process(pid_t postmaster, int sig)
+{
+	char path[64], *at, *list;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)postmaster, (int)postmaster);
+	if (sig == SIGSTOP)
+		kill(postmaster, sig);
+	list = e2e_read(path);
+	for (long pid; (pid = strtol(list, &at, 10)) > 0; list = at)
+		kill((pid_t)pid, sig);
+	if (sig != SIGSTOP)
+		kill(postmaster, sig);
+}
+
+static void silence(void **state)
+{
+	struct cluster c = cluster_start("topology_check_interval = 0.2\ntopology_check_timeout = 0.5\n");
+	PGconn *app = client(c.b, "app");
+
+	(void)state;
+	db_value(app, "insert into t values (1, 'x')");
+	WAIT_UNTIL(strcmp(pg_value(c.standby, "select count(*) from t"), "1") == 0);
+	each_process(pg_pid(c.primary), SIGSTOP);
+	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));
+	assert_true(PQsendQuery(app, "insert into t values (2, 'y') returning id"));
+	WAIT_UNTIL(waiting(c.b, "app") == 1);
+	pg_promote(c.standby);
+	assert_string_equal(PQgetvalue(db_result(app), 0, 0), "2");
+	assert_null(db_result(app));
+	assert_true(goes_to(app, c.standby));
+	each_process(pg_pid(c.primary), SIGCONT);
+	WAIT_UNTIL(host_is(&c, c.primary, "state", "fenced"));
+	assert_string_equal(db_value(app, "select count(*) from t"), "2");
+}
+
+/* Nobody comes. */
+static void hold_ends(void **state)
+{
+	struct cluster c = cluster_start("failover_wait_timeout = 0.3\nquery_wait_timeout = 0.1\ndefer_begin = 1\n");
+	PGconn *app = client(c.b, "app"), *block = client(c.b, "app"), *ro = client(c.b, "ro");
+
+	(void)state;
+	db_value(app, "select 1");
+	db_value(ro, "select 1");
+	db_value(block, "begin");
+	pg_crash(c.primary);
+	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));
+	assert_string_equal(db_error(app, "select 1"), "08006");
+	assert_string_equal(db_error_text(app), "no primary available for database app");
+	assert_int_equal(PQtransactionStatus(app), PQTRANS_IDLE);
+	assert_string_equal(db_error(app, "select 1"), "08006");
+	assert_string_equal(db_error(block, "select 1"), "08006");
+	assert_int_equal(PQtransactionStatus(block), PQTRANS_INERROR);
+	db_value(block, "rollback");
+	assert_int_equal(PQtransactionStatus(block), PQTRANS_IDLE);
+	db_value(ro, "select 1");
+	pg_crash(c.standby);
+	WAIT_UNTIL(host_is(&c, c.standby, "state", "down"));
+	assert_string_equal(db_error(ro, "select 1"), "08006");
+	assert_string_equal(db_error_text(ro), "no replica available for database ro");
+	pg_restart(c.primary);
+	WAIT_UNTIL(host_is(&c, c.primary, "role", "primary"));
+	assert_true(goes_to(app, c.primary));
+	assert_true(goes_to(block, c.primary));
+}
+
+/* A query that is held is cancelled, or its client leaves: it never runs. */
+static void taken_back(void **state)
+{
+	struct cluster c = cluster_start("");
+	PGconn *app = client(c.b, "app"), *leaves = client(c.b, "app");
+	char why[200];
+
+	(void)state;
+	db_value(app, "select 1");
+	pg_crash(c.primary);
+	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));
+	assert_true(PQsendQuery(app, "insert into t values (1, 'cancelled')"));
+	assert_true(PQsendQuery(leaves, "insert into t values (2, 'left')"));
+	WAIT_UNTIL(waiting(c.b, "app") == 2);
+	assert_true(PQcancel(PQgetCancel(app), why, sizeof(why)));
+	assert_string_equal(PQresultErrorField(db_result(app), PG_DIAG_SQLSTATE), "57014");
+	db_close(leaves);
+	WAIT_UNTIL(waiting(c.b, "app") == 0);
+	pg_restart(c.primary);
+	while (db_result(app))
+		;
+	assert_string_equal(db_value(app, "select count(*) from t"), "0");
+}
+
+/* What an operator says must be borne out by what is seen. */
+static void promote_command(void **state)
+{
+	struct cluster c = cluster_start("");
+	PGconn *console = bouncer_console(c.b), *app = client(c.b, "app");
+	int old = pg_port(c.primary), new = pg_port(c.standby);
+
+	(void)state;
+	WAIT_UNTIL(host_is(&c, c.standby, "role", "standby"));
+	db_error(console, "promote nowhere");
+	assert_string_equal(db_error_text(console), "no entry with target_session_attrs names this host");
+	db_error(console, "promote 127.0.0.1");
+	assert_string_equal(db_error_text(console), "several hosts have this name: give the port too");
+	db_error(console, e2e_text("promote 127.0.0.1:%d", new));
+	assert_string_equal(db_error_text(console), "it is a standby");
+	db_error(console, e2e_text("promote 127.0.0.1:%d now", old));
+	assert_string_equal(db_error_text(console), "invalid argument of PROMOTE, use FORCE");
+	bouncer_command(c.b, e2e_text("promote 127.0.0.1:%d", old));
+	assert_true(goes_to(app, c.primary));
+	pg_crash(c.primary);
+	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));
+	db_error(console, e2e_text("promote 127.0.0.1:%d", old));
+	assert_string_equal(db_error_text(console), "it does not answer");
+	pg_promote(c.standby);
+	assert_true(goes_to(app, c.standby));
+	pg_restart(c.primary);
+	WAIT_UNTIL(host_is(&c, c.primary, "state", "fenced"));
+	db_error(console, e2e_text("promote 127.0.0.1:%d", old));
+	assert_string_equal(db_error_text(console), "it is on an older timeline, which only FORCE takes");
+	assert_true(goes_to(app, c.standby));
+	bouncer_command(c.b, e2e_text("promote 127.0.0.1:%d force", old));
+	assert_true(goes_to(app, c.primary));
+	assert_true(host_is(&c, c.standby, "state", "fenced"));
+}
+
+/* Nobody tells the role of the hosts but connections of clients. */
+static void without_monitor(void **state)
+{
+	struct cluster c = {.primary = pg_start(NULL)};
+	PGconn *app;
+
+	(void)state;
+	c.standby = pg_start_standby(c.primary);
+	/* The standby comes first in the list, and nobody may log in as the monitor. */
+	c.b = start(c.standby, c.primary, "monitor_user = nobody_at_all\n");
+	app = client(c.b, "app");
+	assert_true(goes_to(app, c.primary));
+	assert_true(bouncer_logged(c.b, "the monitor cannot log in"));
+	assert_true(host_is(&c, c.primary, "state", "blind"));
+}
+
+/* Who is watched follows the file; a host that goes or comes disturbs nobody. */
+static void reload(void **state)
+{
+	struct cluster c = cluster_start("");
+	PGconn *app = client(c.b, "app"), *one = client(c.b, "one");
+	char *hosts = e2e_text("host=127.0.0.1 port=%d dbname=postgres", pg_port(c.primary));
+
+	(void)state;
+	assert_true(goes_to(app, c.primary));
+	assert_true(goes_to(one, c.primary));
+	bouncer_rewrite(c.b,
+		&(struct bouncer_options){
+			.databases = e2e_text("app = %s target_session_attrs=read-write\none = %s", hosts, hosts),
+			.settings = "auth_type = trust\ndefault_pool_size = 3\nmonitor_user = app_scram",
+		});
+	bouncer_command(c.b, "reload");
+	assert_true(goes_to(app, c.primary));
+	assert_true(goes_to(one, c.primary));
+	WAIT_UNTIL(strcmp(pg_value(c.standby,
+				  "select count(*) from pg_stat_activity where application_name = 'psbouncer monitor'"),
+			   "0") == 0);
+	assert_string_equal(bouncer_value(c.b, "HOSTS", "port", e2e_text("%d", pg_port(c.standby)), "role"), "");
+	assert_true(host_is(&c, c.primary, "role", "primary"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		e2e_test(roles),
+		e2e_test(promotion),
+		e2e_test(two_primaries),
+		e2e_test(restart),
+		e2e_test(silence),
+		e2e_test(hold_ends),
+		e2e_test(taken_back),
+		e2e_test(promote_command),
+		e2e_test(without_monitor),
+		e2e_test(reload),
+	};
+
+	e2e_init();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

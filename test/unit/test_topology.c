@@ -1,0 +1,428 @@
+/*
+ * topology: which hosts fit which entries, as facts come in, and what becomes of
+ * the connections to those that do not. Who decides is test_cluster's.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/timer.h"
+#include "conf/config.h"
+#include "pool/pool.h"
+#include "pool/registry.h"
+
+#define HEAD "[pgbouncer]\nauth_type=trust\n[databases]\n"
+#define ABC "host=a,b,c port=5432 user=u "
+#define RW "target_session_attrs=read-write "
+
+struct rig {
+	struct registry r;
+	struct timers timers;
+	int watched, probed, closed, held;
+};
+
+static void op_launch(struct pool *p, bool reserve, struct ask *own, void *ctx)
+{
+	struct slot *s = calloc(1, sizeof *s);
+	uint64_t tried = topology_unfit(p->db);
+	struct endpoint *ep = endpoint_choose(p->db->hosts, p->db->n_hosts, &p->db->turn, &tried, 0);
+
+	(void)own;
+	(void)ctx;
+	assert_non_null(ep); /* nothing is launched where nothing fits */
+	pool_slot_add(p, s, ep, reserve);
+}
+
+static void op_grant(struct ask *a, struct slot *s, void *ctx)
+{
+	(void)a;
+	(void)s;
+	(void)ctx;
+}
+
+static void op_test(struct slot *s, void *ctx)
+{
+	(void)s;
+	(void)ctx;
+	fail();
+}
+
+static void op_close(struct slot *s, enum pool_close why, void *ctx)
+{
+	struct rig *g = ctx;
+
+	g->closed += why == POOL_CLOSE_MOVED;
+	pool_slot_remove(s);
+	free(s);
+}
+
+static void op_fail(struct ask *a, void *ctx)
+{
+	(void)a;
+	(void)ctx;
+	fail();
+}
+
+static void op_gone(struct database *d, void *ctx)
+{
+	(void)d;
+	(void)ctx;
+}
+
+static void op_watch(void *ctx)
+{
+	((struct rig *)ctx)->watched++;
+}
+
+static void op_probe(struct cluster *c, void *ctx)
+{
+	assert_true(c->n > 0);
+	((struct rig *)ctx)->probed++;
+}
+
+static void op_held(struct database *d, void *ctx)
+{
+	((struct rig *)ctx)->held += d->held ? 1 : -1;
+}
+
+static const struct pool_ops ops = {
+	op_launch, op_grant, op_test, op_close, op_fail, op_gone, op_watch, op_probe, op_held};
+
+static void quiet(enum log_level level, const char *line, void *arg)
+{
+	(void)level;
+	(void)line;
+	(void)arg;
+}
+
+static void configure(struct rig *g, const char *text, bool first)
+{
+	struct errs errs = {0};
+	struct config *c = config_parse("test.ini", text, strlen(text), &errs);
+
+	assert_non_null(c);
+	if (first)
+		registry_init(&g->r, &g->timers, c, &ops, g);
+	registry_configure(&g->r, c);
+	config_unref(&c);
+	errs_free(&errs);
+}
+
+static void rig_start(struct rig *g, const char *text)
+{
+	*g = (struct rig){.watched = 0};
+	clock_hold(1000 * USEC);
+	log_capture(quiet, NULL);
+	configure(g, text, true);
+}
+
+static void pass(struct rig *g, int64_t us)
+{
+	clock_hold(clock_us() + us);
+	timers_run(&g->timers, NULL);
+	pools_run(&g->r);
+}
+
+static void rig_end(struct rig *g)
+{
+	struct pool *p;
+
+	TAILQ_FOREACH (p, &g->r.pools, all)
+		for (int i = 0; i < SLOT_STATES; i++)
+			while (!TAILQ_EMPTY(&p->slots[i]))
+				op_close(TAILQ_FIRST(&p->slots[i]), POOL_CLOSE_IDLE, g);
+	registry_free(&g->r);
+	timers_free(&g->timers);
+	log_capture(NULL, NULL);
+	clock_hold(-1);
+}
+
+static struct database *db(struct rig *g, const char *name)
+{
+	struct database *d = registry_database_find(&g->r, name);
+
+	assert_non_null(d);
+	return d;
+}
+
+static struct endpoint *host(struct rig *g, const char *name)
+{
+	struct endpoint *ep = endpoint_get(&g->r.endpoints, name, 5432), *same = ep;
+
+	assert_true(ep->refs > 1);
+	endpoint_put(&g->r.endpoints, &ep);
+	return same;
+}
+
+static void seen(struct rig *g, const char *name, enum sight_role role, uint32_t timeline)
+{
+	struct sight s = {.answers = role != SIGHT_UNKNOWN,
+		.role = role,
+		.timeline = timeline,
+		.system_id = 7,
+		.started_us = *name};
+
+	if (!s.answers) { /* what was true before stays */
+		s = host(g, name)->seen;
+		s.answers = false;
+	}
+	topology_seen(host(g, name), &s);
+	pools_run(&g->r);
+}
+
+/* Which of a, b, c fit. */
+static const char *fit(struct rig *g, const char *name)
+{
+	static char out[4];
+	size_t n = 0;
+
+	for (size_t i = 0; i < db(g, name)->n_hosts; i++)
+		if (topology_fits(db(g, name), db(g, name)->hosts[i]))
+			out[n++] = db(g, name)->hosts[i]->host[0];
+	out[n] = '\0';
+	assert_int_equal(db(g, name)->cluster && !n, db(g, name)->held);
+	return out;
+}
+
+static struct pool *pool(struct rig *g, const char *name)
+{
+	return pool_get(&g->r, db(g, name), registry_user(&g->r, "u"));
+}
+
+/* n connections to where it goes now: one of them BUSY, the others idle. */
+static void connect_some(struct rig *g, const char *name, int n)
+{
+	struct pool *p = pool(g, name);
+	struct slot *s;
+
+	for (int i = 0; i < n; i++)
+		op_launch(p, false, NULL, g);
+	while ((s = TAILQ_FIRST(&p->slots[SLOT_SETUP])))
+		pool_slot_login_done(s);
+	pool_slot_busy(TAILQ_FIRST(&p->slots[SLOT_IDLE]));
+}
+
+static void test_start(void **state)
+{
+	struct rig g;
+
+	(void)state;
+	rig_start(&g, HEAD "rw=" ABC RW "\nro=" ABC "target_session_attrs=standby\nany=" ABC "\nprefer=" ABC
+			   "target_session_attrs=prefer-standby\n");
+	assert_int_equal(g.watched, 1);
+	assert_string_equal(fit(&g, "any"), "abc");
+	assert_string_equal(fit(&g, "rw"), "");
+	seen(&g, "b", SIGHT_WRITABLE, 3);
+	assert_string_equal(fit(&g, "rw"), ""); /* not before all are known */
+	assert_string_equal(fit(&g, "ro"), "");
+	seen(&g, "a", SIGHT_STANDBY, 0);
+	assert_string_equal(fit(&g, "ro"), "a");
+	pass(&g, USEC); /* c takes too long */
+	assert_string_equal(fit(&g, "rw"), "b");
+	assert_string_equal(fit(&g, "prefer"), "a");
+	seen(&g, "c", SIGHT_STANDBY, 0);
+	assert_string_equal(fit(&g, "ro"), "ac");
+	assert_int_equal(g.held, 0);
+	/* Standbys go one by one. */
+	seen(&g, "a", SIGHT_UNKNOWN, 0);
+	assert_string_equal(fit(&g, "prefer"), "c");
+	seen(&g, "c", SIGHT_UNKNOWN, 0);
+	assert_string_equal(fit(&g, "prefer"), "b");
+	assert_string_equal(fit(&g, "ro"), "");
+	assert_int_equal(g.held, 1);
+	seen(&g, "a", SIGHT_STANDBY, 0);
+	assert_string_equal(fit(&g, "ro"), "a");
+	assert_string_equal(fit(&g, "prefer"), "a");
+	rig_end(&g);
+}
+
+static void start_with_primary(struct rig *g, const char *text)
+{
+	rig_start(g, text);
+	seen(g, "a", SIGHT_WRITABLE, 1);
+	seen(g, "b", SIGHT_STANDBY, 0);
+	seen(g, "c", SIGHT_STANDBY, 0);
+	assert_string_equal(fit(g, "rw"), "a");
+}
+
+/* The primary is lost: what is idle there goes, what is busy may come to its end, and nothing is opened. */
+static void test_lost(void **state)
+{
+	struct rig g;
+
+	(void)state;
+	start_with_primary(&g, HEAD "rw=" ABC RW "\n");
+	connect_some(&g, "rw", 3);
+	seen(&g, "a", SIGHT_UNKNOWN, 0);
+	assert_string_equal(fit(&g, "rw"), "");
+	assert_int_equal(g.closed, 2);
+	assert_int_equal(pool(&g, "rw")->n[SLOT_BUSY], 1);
+	assert_true(TAILQ_FIRST(&pool(&g, "rw")->slots[SLOT_BUSY])->retired);
+	/* It comes back: what was busy is retired for good. */
+	seen(&g, "a", SIGHT_WRITABLE, 1);
+	assert_string_equal(fit(&g, "rw"), "a");
+	assert_true(TAILQ_FIRST(&pool(&g, "rw")->slots[SLOT_BUSY])->retired);
+	assert_int_equal(g.held, 0);
+	rig_end(&g);
+}
+
+/* Another one is promoted, beside it or in its place: nothing more goes to the old one. */
+static void test_moved(void **state)
+{
+	struct rig g;
+
+	(void)state;
+	for (int beside = 0; beside < 2; beside++) {
+		start_with_primary(&g, HEAD "rw=" ABC RW "\nro=" ABC "target_session_attrs=standby\n");
+		connect_some(&g, "rw", 3);
+		connect_some(&g, "ro", 2);
+		if (!beside)
+			seen(&g, "a", SIGHT_UNKNOWN, 0);
+		seen(&g, "b", SIGHT_WRITABLE, 2);
+		assert_string_equal(fit(&g, "rw"), "b");
+		assert_string_equal(fit(&g, "ro"), "c");
+		assert_int_equal(pool(&g, "rw")->servers, 0);
+		/* The old one is back, and fenced. */
+		seen(&g, "a", SIGHT_WRITABLE, 1);
+		assert_string_equal(fit(&g, "rw"), "b");
+		assert_string_equal(topology_state(host(&g, "a")), "fenced");
+		assert_string_equal(topology_role(host(&g, "b")), "primary");
+		topology_promote(host(&g, "a"), false);
+		assert_string_equal(fit(&g, "rw"), "b");
+		topology_promote(host(&g, "a"), true);
+		assert_string_equal(fit(&g, "rw"), "a");
+		rig_end(&g);
+	}
+}
+
+static void test_suspicion(void **state)
+{
+	struct rig g;
+
+	(void)state;
+	start_with_primary(&g, HEAD "rw=" ABC RW "\n");
+	connect_some(&g, "rw", 2);
+	topology_suspect(host(&g, "a"), "test");
+	topology_suspect(host(&g, "b"), "test");
+	assert_int_equal(g.probed, 1);
+	assert_string_equal(topology_state(host(&g, "a")), "suspect");
+	assert_string_equal(fit(&g, "rw"), "a");
+	assert_int_equal(g.closed, 0);
+	/* Answers of all refute it, and for a while it is not raised again. */
+	pass(&g, 1000);
+	seen(&g, "a", SIGHT_WRITABLE, 1);
+	seen(&g, "b", SIGHT_STANDBY, 0);
+	assert_string_equal(topology_state(host(&g, "a")), "suspect");
+	seen(&g, "c", SIGHT_UNKNOWN, 0);
+	assert_string_equal(topology_state(host(&g, "a")), "up");
+	topology_suspect(host(&g, "a"), "test");
+	assert_int_equal(g.probed, 1);
+	pass(&g, USEC);
+	topology_suspect(host(&g, "a"), "test");
+	assert_int_equal(g.probed, 2);
+	rig_end(&g);
+}
+
+/* Connections of clients are all that is known: one is tried after the other, and what they say counts. */
+static void test_blind(void **state)
+{
+	struct rig g;
+
+	(void)state;
+	rig_start(&g, HEAD "rw=" ABC RW "\nro=" ABC "target_session_attrs=standby\n");
+	topology_blind(host(&g, "a"), true);
+	topology_blind(host(&g, "b"), true);
+	topology_blind(host(&g, "c"), true);
+	assert_string_equal(fit(&g, "rw"), "abc");
+	topology_witness(host(&g, "a"), true);
+	assert_string_equal(fit(&g, "rw"), "bc");
+	assert_string_equal(fit(&g, "ro"), "a");
+	topology_witness(host(&g, "b"), false);
+	topology_witness(host(&g, "c"), true);
+	assert_string_equal(fit(&g, "rw"), "b");
+	assert_string_equal(topology_state(host(&g, "a")), "blind");
+	/* One can be asked again. */
+	topology_blind(host(&g, "a"), false);
+	seen(&g, "a", SIGHT_WRITABLE, 4);
+	assert_string_equal(fit(&g, "rw"), "a");
+	/* What contradicts the monitor is suspicious, and no more. */
+	topology_witness(host(&g, "a"), true);
+	assert_int_equal(g.probed, 1);
+	assert_string_equal(fit(&g, "rw"), "a");
+	rig_end(&g);
+}
+
+/* Entries that share a host are of one cluster, hosts come and go, and what is known stays. */
+static void test_reload(void **state)
+{
+	static const char both[] = HEAD "x=host=a,b port=5432 user=u " RW "\ny=host=c port=5432 user=u " RW "\n";
+	struct rig g;
+
+	(void)state;
+	rig_start(&g, both);
+	assert_ptr_not_equal(db(&g, "x")->cluster, db(&g, "y")->cluster);
+	seen(&g, "a", SIGHT_WRITABLE, 5);
+	seen(&g, "b", SIGHT_STANDBY, 0);
+	assert_string_equal(fit(&g, "x"), "a");
+	configure(&g,
+		HEAD "x=host=a,b port=5432 user=u " RW "\ny=host=c port=5432 user=u " RW
+		     "\nz=host=b,c port=5432 user=u " RW "\n",
+		false);
+	assert_ptr_equal(db(&g, "x")->cluster, db(&g, "y")->cluster);
+	assert_ptr_equal(db(&g, "x")->cluster, db(&g, "z")->cluster);
+	assert_int_equal(db(&g, "x")->cluster->n, 3);
+	assert_string_equal(fit(&g, "x"), "a");
+	assert_string_equal(fit(&g, "z"), "");
+	/* The primary leaves the file: an older timeline is not gone back to. */
+	configure(&g, HEAD "x=host=b,c port=5432 user=u " RW "\n", false);
+	seen(&g, "c", SIGHT_WRITABLE, 4);
+	pass(&g, USEC);
+	assert_string_equal(fit(&g, "x"), "");
+	seen(&g, "c", SIGHT_WRITABLE, 6);
+	assert_string_equal(fit(&g, "x"), "c");
+	/* Nothing is watched any more. */
+	configure(&g, HEAD "x=host=b,c port=5432 user=u\n", false);
+	assert_string_equal(fit(&g, "x"), "bc");
+	assert_true(TAILQ_EMPTY(&g.r.clusters));
+	assert_int_equal(g.watched, 4);
+	rig_end(&g);
+}
+
+/* A database that "*" makes is of the cluster that its hosts are of. */
+static void test_automatic(void **state)
+{
+	struct rig g;
+
+	(void)state;
+	start_with_primary(&g, HEAD "rw=" ABC RW "\n* = " ABC RW "\n");
+	assert_non_null(registry_database(&g.r, "other"));
+	database_hold(db(&g, "other"));
+	assert_string_equal(fit(&g, "other"), "a");
+	assert_ptr_equal(db(&g, "other")->cluster, db(&g, "rw")->cluster);
+	database_drop(db(&g, "other"));
+	rig_end(&g);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_start),
+		cmocka_unit_test(test_lost),
+		cmocka_unit_test(test_moved),
+		cmocka_unit_test(test_suspicion),
+		cmocka_unit_test(test_blind),
+		cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_automatic),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

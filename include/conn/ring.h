@@ -85,6 +85,11 @@ typedef void ring_undo(const struct request *q, bool failed, struct request *lat
  * recorded when there was none.
  */
 struct request ring_error(struct ring *r, ring_undo *undo, void *arg);
+/*
+ * Would an error of the request in front make the server skip a Query, behind which no Sync was sent? *last: nothing was sent
+ * behind that Query either.
+ */
+bool ring_skips_query(const struct ring *r, bool *last);
 /* A CopyInResponse or CopyBothResponse came: Syncs up to the end of the copy are not answered. */
 void ring_copy_in(struct ring *r);
 /* The copy has come to a good end (CommandComplete). */

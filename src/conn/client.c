@@ -533,7 +533,7 @@ void client_configure(struct client *cl)
 		cl->session_state = (uint8_t)param_effective(PARAM_session_state, user, db, set) & 3;
 	cl->defers = cl->ask.pool && ask_mode(&cl->ask) == POOL_TRANSACTION &&
 		     param_effective(PARAM_defer_begin, user, db, set);
-	cl->tracks_sql = cl->ask.pool && cl->ask.pool->mode != POOL_SESSION &&
+	cl->tracks_sql = cl->ask.pool && ask_mode(&cl->ask) != POOL_SESSION &&
 			 client_settings(cl)->max_prepared_statements > 0 &&
 			 param_effective(PARAM_track_sql_prepare, user, db, set);
 	if (!conn_is_closed(&cl->c))

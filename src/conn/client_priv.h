@@ -107,7 +107,7 @@ void client_sql_write(const struct client *cl, struct buf *out, struct text t, c
 /* The Parse m with its edits, which become the statement's. NULL: memory is out. */
 struct stmt *client_sql_stmt(struct client *cl, const struct msg *m, struct stmt_edits *edits);
 /*
- * A statement with edits is about to be bound to the portal, the one that *n stands for; NULL: the unnamed one. Its name comes to mean what it
+ * A statement with edits is about to be bound to the portal, or described (NULL), the one that *n stands for; NULL: the unnamed one. Its name comes to mean what it
  * means now (*n may be another one then), and the server to have that. V_FORWARD, V_STOP, V_CLOSED.
  */
 enum verdict client_sql_bind(struct client *cl, const char *portal, struct stmt_name **n);

@@ -18,6 +18,12 @@
 /* A message of a batch that may have to be run again is held whole if it is no longer than this. */
 enum { RECORD_HELD = 4096 };
 
+/*
+ * A text is held whole for what it changes in its session if it is no longer than this. A longer one may change anything: the
+ * server is reset behind it.
+ */
+enum { TEXT_HELD = 1024 * 1024 };
+
 /* A text that begins or ends a transaction is hardly longer. */
 enum { TX_TEXT_MAX = 128 };
 
@@ -289,6 +295,10 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 	struct stmt_edits *edits = NULL;
 	enum refusal why;
 
+	if (!t.whole && cl->session_state != STATE_IGNORE && m->len <= TEXT_HELD) {
+		*arg = m->len;
+		return V_MORE;
+	}
 	if (!quiet && sound && client_sql_may_name(cl, t, text_is_harmless(t))) {
 		enum verdict v = client_sql_read(cl, m, t, &edits, arg);
 
@@ -328,6 +338,30 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 		q.edits = stmt_edits_ref(edits);
 	s->ops->serves->expect(s, q);
 	return edits ? client_send_edited(cl, s, m, t, edits) : V_FORWARD;
+}
+
+/* Functions of large objects, which libpq calls so: they change nothing of the session (pg_proc.dat). */
+static bool is_large_object(uint32_t function)
+{
+	static const uint16_t known[] = {
+		715, 764, 765, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (known[i] == function)
+			return true;
+	return false;
+}
+
+/* What any other function does is not known. */
+static enum verdict client_on_function(struct client *cl, struct conn *s, const struct msg *m)
+{
+	struct msgr r = msgr_of(m);
+	enum refusal why = is_large_object(msgr_u32(&r)) ? REFUSE_COUNT : client_session_note(cl, "", 0, false);
+
+	if (why != REFUSE_COUNT)
+		return client_refuse_message(cl, m, why);
+	client_push(s, REQ_QUERY);
+	return V_FORWARD;
 }
 
 /* What running it may do is noted with its name, since an Execute names a portal. */
@@ -452,7 +486,7 @@ static enum verdict client_send(struct client *cl, struct conn *s, const struct 
 	switch (sound ? m->type : MALFORMED) {
 	case MALFORMED: client_expect_error(s); break;
 	case MSG_QUERY: v = client_on_query(cl, s, m, arg); break;
-	case MSG_FUNCTION_CALL: client_push(s, REQ_QUERY); break;
+	case MSG_FUNCTION_CALL: v = client_on_function(cl, s, m); break;
 	case MSG_PARSE: v = client_on_parse(cl, s, m, arg); break;
 	case MSG_BIND: v = client_on_bind(cl, s, m, arg); break;
 	case MSG_DESCRIBE:

@@ -436,6 +436,8 @@ enum verdict client_sql_bind(struct client *cl, const char *portal, struct stmt_
 	if (e.what == EDIT_MAKES && stmt_map_find(cl->names, e.name->name))
 		e.what = EDIT_USES; /* it is to be there, as the name is, for the error */
 	client_sql_put(cl, &e, false);
+	if (!portal)
+		return V_FORWARD;
 	cl->edited = true;
 	if (!s->ops->serves->bind(s, portal, st)) {
 		conn_close(&cl->c, CLOSE_NO_MEMORY, NULL);

@@ -249,6 +249,14 @@ static enum verdict client_bind_edited(struct client *cl, const char *portal, st
 	return V_FORWARD;
 }
 
+/* What it EXECUTEs is to be there, since its result is what that returns. */
+static enum verdict client_describe_edited(struct client *cl, struct stmt_name **n, bool named)
+{
+	const struct stmt *st = *n ? (*n)->stmt : named ? NULL : cl->c.unnamed;
+
+	return st && st->edits && st->edits->v[0].what == EDIT_USES ? client_sql_bind(cl, NULL, n) : V_FORWARD;
+}
+
 /* A message about the statement whose name begins at payload byte `at`. */
 static enum verdict client_about(struct client *cl, enum request_kind kind, const struct msg *m, size_t at,
 	uint32_t *arg)
@@ -262,11 +270,10 @@ static enum verdict client_about(struct client *cl, enum request_kind kind, cons
 	if (s->ops->serves->must_wait(s, !m->payload[at]))
 		return V_STOP;
 	n = m->payload[at] ? stmt_map_find(cl->names, m->payload + at) : NULL;
-	if (kind == REQ_BIND) {
-		v = client_bind_edited(cl, m->payload, &n, m->payload[at]);
-		if (v != V_FORWARD)
-			return v;
-	}
+	v = kind == REQ_BIND ? client_bind_edited(cl, m->payload, &n, m->payload[at])
+			     : client_describe_edited(cl, &n, m->payload[at]);
+	if (v != V_FORWARD)
+		return v;
 	if (!m->payload[at]) {
 		why = kind == REQ_BIND ? client_session_run(cl, cl->c.unnamed) : REFUSE_COUNT;
 		if (why != REFUSE_COUNT)

@@ -102,6 +102,9 @@ static void peer_sent(struct conn *c, bool waited, void *arg)
 		peer_free(c->pooler, peer);
 }
 
+/* Anybody can send cancel requests: more than this do not wait for one peer. */
+enum { WAITING_MAX = 1000 };
+
 bool peer_cancel(struct pooler *p, const uint8_t *key, size_t n, struct conn *by)
 {
 	unsigned id = cancel_key_peer(key, n);
@@ -112,6 +115,8 @@ bool peer_cancel(struct pooler *p, const uint8_t *key, size_t n, struct conn *by
 		return false;
 	t.endpoint = peer->endpoint;
 	t.waits = !peer_may_send(peer);
+	if (t.waits && peer->waiting >= WAITING_MAX)
+		return false;
 	if (t.waits)
 		peer->waiting++;
 	else

@@ -71,6 +71,8 @@ static void relay_send(struct conn *dst, const char *run, size_t n)
 
 void relay_flush(struct conn *dst)
 {
+	bool too_much = buf_len(&dst->out) > CONN_HIGH;
+
 	if (buf_failed(&dst->out)) {
 		conn_close(dst, CLOSE_NO_MEMORY, NULL);
 		return;
@@ -78,6 +80,11 @@ void relay_flush(struct conn *dst)
 	relay_send(dst, NULL, 0);
 	if (conn_is_closed(dst) || dst->blocked)
 		return;
+	if (too_much) { /* who was not to be read meanwhile is read again */
+		conn_interest(dst);
+		if (dst->peer)
+			conn_interest(dst->peer);
+	}
 	/* What had come already stopped while this was too much: no event tells that it may go on. */
 	if (buf_len(&dst->in))
 		relay_resume(dst);

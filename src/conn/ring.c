@@ -167,6 +167,18 @@ struct request ring_error(struct ring *r, ring_undo *undo, void *arg)
 	return q;
 }
 
+bool ring_skips_query(const struct ring *r, bool *last)
+{
+	bool query = false;
+
+	for (uint32_t i = 0; i < r->n && ring_at(r, i)->kind != REQ_SYNC; i++)
+		if (ring_at(r, i)->kind == REQ_QUERY) {
+			query = true;
+			*last = i == r->n - 1;
+		}
+	return query && !r->syncs;
+}
+
 void ring_copy_in(struct ring *r)
 {
 	uint32_t kept = 1;

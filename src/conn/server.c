@@ -564,14 +564,14 @@ static void server_prepared(struct server *s, const struct ownq_result *r, void 
 		server_take_unreported(s, s->wanted);
 	vars_unref(&s->wanted);
 	server_note_vars(s);
+	if (!ok) /* some of it may have been set */
+		s->dirty = true;
 	if (!cl) { /* it left meanwhile; what was set is known */
 		server_release(s);
 		return;
 	}
 	if (ok)
 		server_goto(s, SS_ACTIVE);
-	else
-		s->dirty = true;
 	cl->ops->asks->prepared(cl, ok, r->ok ? "25P02" : r->code,
 		r->ok ? "the parameters left a transaction open" : r->text, s->vars);
 }

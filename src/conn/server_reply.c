@@ -186,12 +186,28 @@ static enum verdict server_on_notice(struct server *s, const struct msg *m, uint
 	return server_on_edited(s, m, q);
 }
 
+/*
+ * What was put in front of a Query failed, within a batch that the client has open: the error is the Query's, and the server
+ * skips the Query up to a Sync that nobody may send. So it gets one, whose ReadyForQuery is the Query's. What was sent behind
+ * the Query has been skipped too, and is not to be had any more: false, the client is closed.
+ */
+static bool server_ends_query(struct server *s, bool last)
+{
+	if (!last) {
+		conn_close(&s->c, CLOSE_SERVER_CRASHED, NULL);
+		return false;
+	}
+	msgw_sync(relay_out(&s->c));
+	server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_FORWARD});
+	return true;
+}
+
 static enum verdict server_on_error(struct server *s, const struct msg *m, uint32_t *arg)
 {
 	struct request *front = ring_front(&s->ring), q;
 	enum verdict v = V_FORWARD;
 	struct error_fields f;
-	bool fatal, by_query = s->ring.queries;
+	bool fatal, skips, last = false, by_query = s->ring.queries;
 
 	if (front && (front->name || front->edits) && m->have < m->len && m->len <= ERROR_WHOLE) {
 		*arg = m->len;
@@ -211,7 +227,10 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 		v = server_on_edited(s, m, front);
 	else if (front && front->name && front->action != ACT_REFUSE && s->c.peer && m->have == m->len)
 		v = server_rename_error(s, m, front->name, f.code);
+	skips = front && front->action == ACT_FRONT && !front->begins && ring_skips_query(&s->ring, &last);
 	q = ring_error(&s->ring, server_stmt_undo, s);
+	if (skips && !fatal && s->c.peer && !server_ends_query(s, last))
+		return V_CLOSED;
 	if (q.action != ACT_SWALLOW)
 		session_failed(s->session);
 	s->mixed = false; /* the transaction that was open is not any more */

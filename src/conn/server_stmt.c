@@ -266,8 +266,12 @@ void server_stmt_ended(struct server *s, const struct request *q)
 static void server_ran_edit(struct server *s, const struct stmt_edit *e, const char *tag)
 {
 	struct conn *cl = s->c.peer;
+	const struct stmt *st = e->name->stmt;
 
-	if (e->what == EDIT_MAKES && !strcmp(tag, "PREPARE")) {
+	if (e->what == EDIT_USES && st && st->edits) { /* what it EXECUTEs makes or drops a name itself */
+		if (st->edits->v[0].what != EDIT_USES)
+			server_ran_edit(s, &st->edits->v[0], tag);
+	} else if (e->what == EDIT_MAKES && !strcmp(tag, "PREPARE")) {
 		if (!stmt_cache_use(&s->prepared, e->name->stmt))
 			stmt_cache_add(&s->prepared, e->name->stmt);
 		server_made_under_now(s, e->name->stmt);

@@ -35,7 +35,7 @@ struct session {
 	bool resets;
 	bool all;	/* any parameter may have been set */
 	bool reset_all; /* all were taken back */
-	bool blind;	/* a text was sent that could not be read to its end */
+	bool blind;	/* a text was sent that could not be read to its end: it may have changed anything */
 	bool failed;	/* an error came since the last ReadyForQuery */
 	bool undone;	/* the last tag was ROLLBACK */
 	struct pins pins;
@@ -311,7 +311,6 @@ void session_ready(struct session *s, bool more)
 	else
 		names_keep(s);
 	s->failed = s->undone = false;
-	s->blind = s->blind && more;
 }
 
 unsigned session_pins(const struct session *s)
@@ -331,7 +330,7 @@ int64_t session_pinned_us(const struct session *s)
 
 bool session_must_reset(const struct session *s)
 {
-	return s && s->resets && ((s->pins.held & ~PIN_KEPT) || s->n || s->all || s->reset_all);
+	return s && (s->blind || (s->resets && ((s->pins.held & ~PIN_KEPT) || s->n || s->all || s->reset_all)));
 }
 
 bool session_must_read(const struct session *s)

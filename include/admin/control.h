@@ -29,9 +29,13 @@ enum control_event {
 
 /* What a command waits for. */
 enum control_goal {
-	GOAL_PAUSED, /* no server of it is at work */
-	GOAL_CLOSED  /* no server of it has still to be replaced */
+	GOAL_PAUSED,   /* no server of it is at work */
+	GOAL_SWITCHED, /* its switchover has a standby that may be promoted */
+	GOAL_CLOSED    /* no server of it has still to be replaced */
 };
+
+/* Texts of errors go here: the words that the console answers with. */
+enum { CONTROL_WHY = 400 };
 
 /* Embedded in whoever waits. */
 struct control_wait {
@@ -41,6 +45,7 @@ struct control_wait {
 	bool waits;	     /* is in the list */
 	/* It is over; out of the list by now. error: NULL, or why it did not come to it. */
 	void (*over)(struct control_wait *w, const char *error);
+	char notice[CONTROL_WHY]; /* what is to be told besides, "": nothing */
 };
 
 /* One a process, in struct app. */
@@ -62,14 +67,12 @@ void control_init(struct control *c, struct pooler *p, const char *path);
 /* The end: the clients are told so, and it lets go of the databases that it holds. Before pooler_free(). */
 void control_free(struct control *c);
 
-/* Texts of errors go here: the words that the console answers with. */
-enum { CONTROL_WHY = 256 };
-
 /*
  * Each is one command; name NULL: all databases. false and a reason in why (CONTROL_WHY bytes) when it cannot be done,
  * nothing is changed then. A name that only "*" fits counts as known. PAUSE: its servers go, control_wait() tells when. KILL: clients and servers are closed, and it is paused. DISABLE and ENABLE want a name.
  */
 bool control_pause(struct control *c, const char *name, char *why) __attribute__((warn_unused_result));
+bool control_switchover(struct control *c, const char *name, char *why) __attribute__((warn_unused_result));
 bool control_resume(struct control *c, const char *name, char *why) __attribute__((warn_unused_result));
 bool control_kill(struct control *c, const char *name, char *why) __attribute__((warn_unused_result));
 bool control_reconnect(struct control *c, const char *name, char *why) __attribute__((warn_unused_result));

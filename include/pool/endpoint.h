@@ -34,6 +34,7 @@ struct endpoint {
 	enum sight_state state;
 	bool blind;		   /* its monitor cannot log in: connections of clients are the only witnesses ... */
 	enum sight_role witnessed; /* ... and say this */
+	int64_t lsn_us;		   /* when that was read */
 	char lsn[24];		   /* where it writes, or has replayed to; "": not known */
 	int64_t seen_us;	   /* when a probe ended last */
 	int64_t changed_us;	   /* of its state */
@@ -53,6 +54,8 @@ struct endpoint *endpoint_ref(struct endpoint *ep);	      /* one reference more 
 void endpoint_put(struct endpoints *e, struct endpoint **ep); /* NULL inside is fine; sets it to NULL */
 void endpoints_free(struct endpoints *e);		      /* asserts that none is left */
 bool endpoint_is_local(const struct endpoint *ep);	      /* a unix socket */
+/* The position in lsn as a number. False: it is not known. */
+bool endpoint_lsn(const struct endpoint *ep, uint64_t *lsn);
 void endpoint_failed(struct endpoint *ep);
 void endpoint_worked(struct endpoint *ep);
 

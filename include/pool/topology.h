@@ -17,6 +17,7 @@
 
 #include "base/timer.h"
 #include "pool/cluster.h"
+#include "pool/switchover.h"
 
 struct database;
 struct endpoint;
@@ -31,6 +32,7 @@ struct cluster {
 	struct cluster_decision now;
 	int64_t made_us;
 	int64_t suspect_us; /* since when something may be wrong; 0: nothing is */
+	struct switchover switching;
 	struct timer timer; /* a first decision is due, whoever has not answered */
 };
 
@@ -54,6 +56,9 @@ void topology_witness(struct endpoint *ep, bool standby);
  * What was refuted a moment ago is not raised again. why: for the log.
  */
 void topology_suspect(struct endpoint *ep, const char *why);
+
+/* Something else than what is seen has changed: what fits is looked at anew. */
+void topology_refit(struct cluster *c);
 
 /* PROMOTE: ep is to be the primary as soon as it is seen to be one; force: whatever its timeline and system identifier. */
 void topology_promote(struct endpoint *ep, bool force);

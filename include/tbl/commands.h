@@ -63,6 +63,11 @@ COMMAND(kill_client, "KILL_CLIENT", ADMIN, ID, "id", "Closes the client with thi
 COMMAND(promote, "PROMOTE", ADMIN, HOST, "host[:port] [FORCE]",
 	"Says that a host, which must take writes, is the primary now. It is probed at once, and decides between several that "
 	"take writes on the same timeline. FORCE takes one on an older timeline, or of another cluster.")
+COMMAND(switchover, "SWITCHOVER", ADMIN, MAYBE_DB, "[db]",
+	"Has new transactions wait, of the cluster of a database or of all, until those that are open are over and a standby has "
+	"replayed what they have written; then it answers, and a notice names the standby, which is to be promoted now. "
+	"Queries run again on the new primary. RESUME gives it up; so it is when nobody is promoted within "
+	"failover_wait_timeout.")
 COMMAND(shutdown, "SHUTDOWN", ADMIN, MAYBE_WORD, "[WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]",
 	"Ends the program at once; or when all servers have come free, while nobody gets one any more; or when all clients "
 	"have gone, while no new ones are let in. The unix socket stays open for the console while it waits.")

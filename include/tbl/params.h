@@ -161,6 +161,9 @@ PARAM(topology_check_timeout, TIME, G, RELOAD, 10000, PARAM_MAX_TIME, "1", NULL,
 PARAM(failover_wait_timeout, TIME, GD, RELOAD, 0, PARAM_MAX_TIME, "30", NULL, "Failover",
       "How long a query waits while no host fits. Then it gets an error, and its client stays. As long as it counts "
       "query_wait_timeout does not. 0: no limit.")
+PARAM(failover_drain_timeout, TIME, G, RELOAD, 0, PARAM_MAX_TIME, "5", NULL, "Failover",
+      "SWITCHOVER: how long transactions that are open may go on, and then how long a standby may take to replay what they "
+      "have written. 0: no limit.")
 PARAM(monitor_user, STR, G, RELOAD, 0, 0, "", NULL, "Failover",
       "User that asks hosts for their role. It needs no rights but to connect to monitor_dbname; its password is that of "
       "auth_file. Empty: the user of the entry, else the first one of admin_users that has a password.")

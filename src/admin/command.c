@@ -385,6 +385,15 @@ static enum command_outcome run_wait_close(const struct command *c, const struct
 	return wait_for(c, call, GOAL_CLOSED);
 }
 
+static enum command_outcome run_switchover(const struct command *c, const struct command_call *call)
+{
+	char why[CONTROL_WHY];
+
+	if (!control_switchover(call->control, c->arg, why))
+		return failed(call, why);
+	return wait_for(c, call, GOAL_SWITCHED);
+}
+
 static enum command_outcome run_resume(const struct command *c, const struct command_call *call)
 {
 	char why[CONTROL_WHY];

@@ -83,6 +83,11 @@ static void end_wait(struct console_session *s, const char *code, const char *er
 
 static void wait_over(struct control_wait *w, const char *error)
 {
+	struct console_session *s = container_of(w, struct console_session, wait);
+	const struct msgw_error e = {.severity = "NOTICE", .code = "00000", .message = w->notice};
+
+	if (error == NULL && w->notice[0] != '\0')
+		msgw_notice(console_out(s), &e);
 	end_wait(container_of(w, struct console_session, wait), "08P01", error);
 }
 

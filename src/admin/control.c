@@ -182,6 +182,57 @@ bool control_pause(struct control *c, const char *name, char *why)
 	return true;
 }
 
+/* ---- switchover ---- */
+
+/* Each cluster that the command is about; d NULL: all. False when fn was not true for one of them. */
+static bool each_cluster(struct control *c, const struct database *d, bool (*fn)(struct cluster *, char *), char *why)
+{
+	struct cluster *i;
+	bool ok = true;
+
+	TAILQ_FOREACH (i, &c->pooler->registry.clusters, all)
+		if (d == NULL || d->cluster == i)
+			ok = fn(i, why) && ok;
+	return ok;
+}
+
+static bool begin_switch(struct cluster *i, char *why)
+{
+	return switchover_begin(i, why, CONTROL_WHY);
+}
+
+static bool end_switch(struct cluster *i, char *why)
+{
+	(void)why;
+	switchover_end(i);
+	return true;
+}
+
+/* True: none is under way. */
+static bool is_not_switching(struct cluster *i, char *why)
+{
+	(void)why;
+	return i->switching.step == SWITCH_NONE;
+}
+
+bool control_switchover(struct control *c, const char *name, char *why)
+{
+	struct database *d;
+	bool ok;
+
+	if (!find(c, "switch", name, &d, why))
+		return false;
+	if (TAILQ_EMPTY(&c->pooler->registry.clusters) || (d != NULL && d->cluster == NULL)) {
+		release(d);
+		return refuse(why, "no target_session_attrs: its primary is not known");
+	}
+	walk_begin(c);
+	ok = each_cluster(c, d, begin_switch, why);
+	walk_end(c);
+	release(d);
+	return ok;
+}
+
 static void resume(struct control *c, struct database *d)
 {
 	if (d != NULL)
@@ -199,6 +250,13 @@ bool control_resume(struct control *c, const char *name, char *why)
 		return refuse(why, "pooler is shutting down");
 	if (!find(c, "resume", name, &d, why))
 		return false;
+	if (!each_cluster(c, d, is_not_switching, why)) {
+		(void)each_cluster(c, d, end_switch, why);
+		if (!is_paused(c, d)) {
+			release(d);
+			return true;
+		}
+	}
 	if (!is_paused(c, d)) {
 		release(d);
 		return name == NULL ? refuse(why, "pooler is not paused/suspended")
@@ -303,6 +361,27 @@ bool control_kill_client(struct control *c, uint64_t id, char *why)
 
 /* ---- waiting ---- */
 
+/* Every switchover that it is about has come to an end, or to a standby. */
+static bool is_switched(const struct control *c, struct control_wait *w, const char **error)
+{
+	const struct cluster *i;
+
+	w->notice[0] = '\0';
+	TAILQ_FOREACH (i, &c->pooler->registry.clusters, all) {
+		if (w->db != NULL && w->db->cluster != i)
+			continue;
+		if (i->switching.step == SWITCH_DRAINING || i->switching.step == SWITCH_CATCHING_UP)
+			return false;
+		if (i->switching.why[0] != '\0')
+			*error = i->switching.why;
+		else if (i->switching.ready[0] == '\0')
+			*error = "given up";
+		else
+			snprintf(w->notice, sizeof w->notice, "%s may be promoted", i->switching.ready);
+	}
+	return true;
+}
+
 static bool is_reached(const struct control *c, const struct control_wait *w)
 {
 	const struct htab *h = &c->pooler->registry.databases;
@@ -320,9 +399,12 @@ static bool is_reached(const struct control *c, const struct control_wait *w)
 
 enum control_answer control_wait(struct control *c, struct control_wait *w, const char *name, char *why)
 {
-	if (!find(c, w->goal == GOAL_PAUSED ? "pause" : "wait_close", name, &w->db, why))
+	const char *verb = w->goal == GOAL_PAUSED ? "pause" : w->goal == GOAL_SWITCHED ? "switch" : "wait_close";
+
+	w->notice[0] = '\0';
+	if (!find(c, verb, name, &w->db, why))
 		return CONTROL_UNKNOWN;
-	if (is_reached(c, w)) {
+	if (w->goal != GOAL_SWITCHED && is_reached(c, w)) {
 		release(w->db);
 		w->db = NULL;
 		return CONTROL_REACHED;
@@ -346,6 +428,8 @@ void control_cancel(struct control *c, struct control_wait *w)
 {
 	if (w->waits && w->goal == GOAL_PAUSED && c->pooler->shutdown == RUNNING)
 		resume(c, w->db);
+	if (w->waits && w->goal == GOAL_SWITCHED)
+		(void)each_cluster(c, w->db, end_switch, NULL);
 	control_unwait(c, w);
 }
 
@@ -354,13 +438,21 @@ static void look_at_waits(struct control *c)
 	struct control_wait *w, *next;
 
 	for (w = TAILQ_FIRST(&c->waits); w != NULL; w = next) {
-		bool undone = w->goal == GOAL_PAUSED && !is_paused(c, w->db);
+		const char *error = NULL;
+		bool over;
 
 		next = TAILQ_NEXT(w, link);
-		if (!undone && !is_reached(c, w))
+		if (w->goal == GOAL_SWITCHED) {
+			over = is_switched(c, w, &error);
+		} else {
+			if (w->goal == GOAL_PAUSED && !is_paused(c, w->db))
+				error = "resumed before it was paused";
+			over = error != NULL || is_reached(c, w);
+		}
+		if (!over)
 			continue;
 		control_unwait(c, w);
-		w->over(w, undone ? "resumed before it was paused" : NULL);
+		w->over(w, error);
 	}
 }
 

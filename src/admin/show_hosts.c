@@ -2,10 +2,6 @@
  * show_hosts: SHOW HOSTS, the endpoints whose role counts. A row is a struct
  * endpoint. Who looks has positions read for a while, not only roles.
  */
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "admin/control.h"
 #include "base/timer.h"
 #include "conn/conn.h"
@@ -80,17 +76,6 @@ static void get_error(struct cell *c, const void *row, unsigned arg)
 	cell_text(c, ep->error);
 }
 
-/* "0/3000060": two hexadecimal numbers, the upper and the lower half. */
-static bool read_lsn(const char *text, uint64_t *lsn)
-{
-	uint32_t high, low;
-
-	if (sscanf(text, "%" SCNx32 "/%" SCNx32, &high, &low) != 2)
-		return false;
-	*lsn = (uint64_t)high << 32 | low;
-	return true;
-}
-
 /* Bytes of WAL that a standby has yet to replay, as far as was last seen; a null where that is not known. */
 static void get_lag(struct cell *c, const void *row, unsigned arg)
 {
@@ -98,8 +83,8 @@ static void get_lag(struct cell *c, const void *row, unsigned arg)
 	uint64_t here, there;
 
 	(void)arg;
-	if (ep->cluster->now.say != CLUSTER_SERVE || ep->seen.role != SIGHT_STANDBY || !read_lsn(ep->lsn, &here) ||
-		!read_lsn(primary->lsn, &there))
+	if (ep->cluster->now.say != CLUSTER_SERVE || ep->seen.role != SIGHT_STANDBY || !endpoint_lsn(ep, &here) ||
+		!endpoint_lsn(primary, &there))
 		return;
 	cell_number(c, there > here ? (int64_t)(there - here) : 0);
 }

@@ -146,6 +146,7 @@ static void role_done(struct server *s, const struct ownq_result *r, void *arg)
 	}
 	monitor_answered(m);
 	memcpy(m->endpoint->lsn, m->lsn, sizeof(m->endpoint->lsn));
+	m->endpoint->lsn_us = clock_us();
 	topology_seen(m->endpoint, &m->found);
 	monitor_rearm(m);
 }

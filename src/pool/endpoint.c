@@ -7,6 +7,8 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -94,6 +96,17 @@ void endpoints_free(struct endpoints *e)
 bool endpoint_is_local(const struct endpoint *ep)
 {
 	return is_path(ep->host);
+}
+
+/* "0/3000060": two hexadecimal numbers, the upper and the lower half (PostgreSQL manual, 8.20). */
+bool endpoint_lsn(const struct endpoint *ep, uint64_t *lsn)
+{
+	uint32_t high, low;
+
+	if (sscanf(ep->lsn, "%" SCNx32 "/%" SCNx32, &high, &low) != 2)
+		return false;
+	*lsn = (uint64_t)high << 32 | low;
+	return true;
 }
 
 void endpoint_failed(struct endpoint *ep)

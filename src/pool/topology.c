@@ -55,6 +55,8 @@ static bool is_standby(const struct endpoint *ep)
 /* One that its monitor knows nothing of may be tried as long as none is known: its own connections say what it is. */
 static bool is_primary(const struct cluster *c, const struct endpoint *ep)
 {
+	if (c->switching.step != SWITCH_NONE)
+		return false;
 	if (c->now.say == CLUSTER_SERVE)
 		return c->now.primary == ep;
 	return ep->blind && ep->witnessed != SIGHT_STANDBY;
@@ -156,7 +158,7 @@ static void refit(struct database *d)
 }
 
 /* Handlers below close connections, whose clients may go, and with them databases: none is freed meanwhile. */
-static void refit_all(const struct cluster *c)
+void topology_refit(struct cluster *c)
 {
 	struct registry *r = c->registry;
 
@@ -229,9 +231,11 @@ static void decide(struct cluster *c)
 	settle_members(c, seen);
 	xfree(MEM_DATABASE, seen);
 	say(&was, &c->now);
-	if (c->now.say == CLUSTER_SERVE && c->now.moved)
+	if (c->now.say == CLUSTER_SERVE && c->now.moved) {
 		c->suspect_us = 0;
-	refit_all(c);
+		switchover_end(c);
+	}
+	topology_refit(c);
 }
 
 /* Is all that was suspected looked at? As long as there is no primary all is suspect. */
@@ -344,6 +348,7 @@ static void cluster_free(struct cluster *c)
 		endpoint_put(&r->endpoints, &c->members[i]);
 	}
 	timer_cancel(r->timers, &c->timer);
+	timer_cancel(r->timers, &c->switching.timer);
 	TAILQ_REMOVE(&r->clusters, c, all);
 	xfree(MEM_DATABASE, c->members);
 	xfree(MEM_DATABASE, c);

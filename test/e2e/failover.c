@@ -63,6 +63,21 @@ static long waiting(struct bouncer *b, const char *database)
 	return bouncer_number(b, "POOLS", "database", database, "cl_waiting");
 }
 
+/* By another console, since the first one waits. */
+static long waiting_now(struct bouncer *b, const char *database)
+{
+	PGconn *c = db_connect("%s dbname=pgbouncer user=admin", bouncer_dsn(b));
+	PGresult *r = PQexec(c, "show pools");
+	long n = 0;
+
+	for (int i = 0; i < PQntuples(r); i++)
+		if (strcmp(PQgetvalue(r, i, PQfnumber(r, "database")), database) == 0)
+			n += atol(PQgetvalue(r, i, PQfnumber(r, "cl_waiting")));
+	PQclear(r);
+	db_close(c);
+	return n;
+}
+
 static void roles(void **state)
 {
 	struct cluster c = cluster_start("");
@@ -294,6 +309,81 @@ static void promote_command(void **state)
 	assert_true(host_is(&c, c.standby, "state", "fenced"));
 }
 
+static void keep_notice(void *arg, const char *text)
+{
+	snprintf(arg, 200, "%s", text);
+}
+
+/* Planned: nobody sees an error, what is open comes to its end first, and the standby that is named has all of it. */
+static void switchover(void **state)
+{
+	struct cluster c = cluster_start("defer_begin = 1\n");
+	PGconn *console = bouncer_console(c.b), *open = client(c.b, "app"), *held = client(c.b, "app"),
+	       *block = client(c.b, "app");
+	char notice[200] = "";
+
+	(void)state;
+	db_value(open, "begin");
+	db_value(open, "insert into t values (1, 'open')");
+	assert_true(PQsendQuery(console, "switchover app"));
+	WAIT_UNTIL(bouncer_logged(c.b, "switchover: new transactions wait"));
+	assert_true(PQsendQuery(held, "insert into t values (2, 'held') returning inet_server_port()"));
+	WAIT_UNTIL(waiting_now(c.b, "app") == 1);
+	db_value(block, "begin");
+	assert_true(PQsendQuery(block, "insert into t values (3, 'deferred')"));
+	WAIT_UNTIL(waiting_now(c.b, "app") == 2);
+	PQsetNoticeProcessor(console, keep_notice, notice);
+	db_value(open, "commit");
+	assert_int_equal(PQresultStatus(db_result(console)), PGRES_COMMAND_OK);
+	assert_null(db_result(console));
+	assert_string_equal(notice, e2e_text("NOTICE:  127.0.0.1:%d may be promoted\n", pg_port(c.standby)));
+	assert_string_equal(pg_value(c.standby, "select count(*) from t"), "1");
+	pg_promote(c.standby);
+	assert_int_equal(atoi(PQgetvalue(db_result(held), 0, 0)), pg_port(c.standby));
+	assert_int_equal(PQresultStatus(db_result(block)), PGRES_COMMAND_OK);
+	assert_null(db_result(block));
+	db_value(block, "commit");
+	assert_string_equal(db_value(open, "select string_agg(id::text, ',' order by id) from t"), "1,2,3");
+	assert_true(goes_to(open, c.standby));
+}
+
+/* What comes to nothing: the old primary goes on. */
+static void switchover_given_up(void **state)
+{
+	struct cluster c = cluster_start("failover_drain_timeout = 0.3\nfailover_wait_timeout = 0.5\n");
+	PGconn *console = bouncer_console(c.b), *open = client(c.b, "app"), *held = client(c.b, "app");
+
+	(void)state;
+	assert_string_equal(db_error(console, "switchover any"), "08P01");
+	assert_string_equal(db_error_text(console), "no target_session_attrs: its primary is not known");
+	db_value(open, "begin");
+	db_value(open, "select 1");
+	assert_true(PQsendQuery(held, "select 5"));
+	while (db_result(held))
+		;
+	assert_string_equal(db_error(console, "switchover"), "08P01");
+	assert_string_equal(db_error_text(console), "1 transactions are still open");
+	assert_string_equal(db_value(held, "select 6"), "6");
+	db_value(open, "commit");
+	/* RESUME ends it. */
+	bouncer_command(c.b, "switchover app");
+	assert_true(PQsendQuery(held, "select inet_server_port()"));
+	WAIT_UNTIL(waiting(c.b, "app") == 1);
+	bouncer_command(c.b, "resume app");
+	assert_int_equal(atoi(PQgetvalue(db_result(held), 0, 0)), pg_port(c.primary));
+	assert_null(db_result(held));
+	/* Nobody is promoted. */
+	bouncer_command(c.b, "switchover");
+	WAIT_UNTIL(bouncer_logged(c.b, "switchover: nobody was promoted; queries run on the old primary"));
+	assert_true(goes_to(held, c.primary));
+	/* There is no standby that could be. */
+	pg_crash(c.standby);
+	WAIT_UNTIL(host_is(&c, c.standby, "state", "down"));
+	assert_string_equal(db_error(console, "switchover"), "08P01");
+	assert_string_equal(db_error_text(console), "no standby has replayed all of it");
+	assert_true(goes_to(held, c.primary));
+}
+
 /* Nobody tells the role of the hosts but connections of clients. */
 static void without_monitor(void **state)
 {
@@ -346,6 +436,8 @@ int main(void)
 		e2e_test(hold_ends),
 		e2e_test(taken_back),
 		e2e_test(promote_command),
+		e2e_test(switchover),
+		e2e_test(switchover_given_up),
 		e2e_test(without_monitor),
 		e2e_test(reload),
 	};

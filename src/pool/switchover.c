@@ -1,0 +1,174 @@
+/*
+ * switchover: a primary is drained, so that a standby can take its place without
+ * a transaction lost. New transactions wait; when those that are open are over,
+ * the position of the primary's WAL is read, and when a standby has replayed it,
+ * that is the one to promote. Who promotes is another's business.
+ *
+ * A part of topology: what is seen comes from there, and a primary that has moved
+ * ends it.
+ */
+#include "pool/switchover.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "pool/endpoint.h"
+#include "pool/pool.h"
+#include "pool/registry.h"
+#include "pool/topology.h"
+
+static struct registry *registry_of(const struct cluster *c)
+{
+	return c->registry;
+}
+
+static void step_to(struct cluster *c, enum switch_step step)
+{
+	c->switching.step = step;
+	c->switching.step_us = clock_us();
+}
+
+static bool is_of(const struct database *d, const struct cluster *c)
+{
+	return d->cluster == c && d->target != TARGET_ANY;
+}
+
+unsigned switchover_open(const struct cluster *c)
+{
+	const struct registry *r = registry_of(c);
+	const struct pool *p;
+	const struct slot *s;
+	unsigned n = 0;
+
+	TAILQ_FOREACH (p, &r->pools, all)
+		for (int i = SLOT_TESTED; is_of(p->db, c) && i <= SLOT_BUSY; i++)
+			TAILQ_FOREACH (s, &p->slots[i], link)
+				n += s->endpoint == c->now.primary;
+	return n;
+}
+
+static int64_t patience(const struct cluster *c)
+{
+	return registry_of(c)->config->set.failover_drain_timeout;
+}
+
+static bool is_late(const struct cluster *c, int64_t limit_us)
+{
+	return limit_us != 0 && clock_us() - c->switching.step_us >= limit_us;
+}
+
+static void give_up(struct cluster *c)
+{
+	log_msg(LL_WARNING, "switchover: %s; queries run on the old primary", c->switching.why);
+	switchover_end(c);
+}
+
+/* Positions that were read since this step began. */
+static bool is_fresh(const struct cluster *c, const struct endpoint *ep)
+{
+	return ep->seen.answers && ep->lsn_us > c->switching.step_us;
+}
+
+static void look_at_drain(struct cluster *c)
+{
+	unsigned open = switchover_open(c);
+
+	if (open > 0 && is_late(c, patience(c))) {
+		snprintf(c->switching.why, sizeof c->switching.why, "%u transactions are still open", open);
+		give_up(c);
+	} else if (open == 0) {
+		c->switching.lsn = 0;
+		step_to(c, SWITCH_CATCHING_UP);
+	}
+}
+
+static void look_at_standbys(struct cluster *c)
+{
+	const struct endpoint *primary = c->now.primary;
+	uint64_t lsn;
+
+	if (c->switching.lsn == 0 && is_fresh(c, primary))
+		(void)endpoint_lsn(primary, &c->switching.lsn);
+	for (size_t i = 0; c->switching.lsn != 0 && i < c->n; i++) {
+		struct endpoint *ep = c->members[i];
+
+		if (ep == primary || ep->state != SIGHT_UP || ep->seen.role != SIGHT_STANDBY || !is_fresh(c, ep) ||
+			!endpoint_lsn(ep, &lsn) || lsn < c->switching.lsn)
+			continue;
+		snprintf(c->switching.ready, sizeof c->switching.ready, "%s:%u", ep->host, ep->port);
+		log_msg(LL_LOG, "switchover: %s has all of it and may be promoted", c->switching.ready);
+		step_to(c, SWITCH_READY);
+		return;
+	}
+	if (is_late(c, patience(c))) {
+		snprintf(c->switching.why, sizeof c->switching.why, "no standby has replayed all of it");
+		give_up(c);
+	}
+}
+
+static void look(struct cluster *c)
+{
+	int64_t wait = registry_of(c)->config->set.failover_wait_timeout;
+
+	switch (c->switching.step) {
+	case SWITCH_DRAINING: look_at_drain(c); break;
+	case SWITCH_CATCHING_UP: look_at_standbys(c); break;
+	case SWITCH_READY:
+		if (is_late(c, wait)) {
+			snprintf(c->switching.why, sizeof c->switching.why, "nobody was promoted");
+			give_up(c);
+		}
+		break;
+	case SWITCH_NONE: break;
+	}
+}
+
+/* Positions are what is asked for as long as it lasts. */
+static void keep_asking(struct cluster *c)
+{
+	struct registry *r = registry_of(c);
+
+	for (size_t i = 0; i < c->n; i++)
+		c->members[i]->asked_us = clock_us();
+	r->ops->probe(c, r->ctx);
+	timer_set(r->timers, &c->switching.timer, clock_us() + r->config->set.topology_fast_interval);
+}
+
+static void timer_fired(struct timer *t, void *ctx)
+{
+	struct cluster *c = container_of(t, struct cluster, switching.timer);
+
+	(void)ctx;
+	look(c);
+	if (c->switching.step != SWITCH_NONE)
+		keep_asking(c);
+}
+
+bool switchover_begin(struct cluster *c, char *why, size_t size)
+{
+	if (c->now.say != CLUSTER_SERVE) {
+		snprintf(why, size, "there is no primary");
+		return false;
+	}
+	if (c->switching.step != SWITCH_NONE) {
+		snprintf(why, size, "a switchover is under way");
+		return false;
+	}
+	log_msg(LL_LOG, "switchover: new transactions wait");
+	c->switching.timer.fire = timer_fired;
+	c->switching.why[0] = c->switching.ready[0] = '\0';
+	step_to(c, SWITCH_DRAINING);
+	topology_refit(c);
+	keep_asking(c);
+	return true;
+}
+
+void switchover_end(struct cluster *c)
+{
+	if (c->switching.step == SWITCH_NONE)
+		return;
+	step_to(c, SWITCH_NONE);
+	timer_cancel(registry_of(c)->timers, &c->switching.timer);
+	topology_refit(c);
+}

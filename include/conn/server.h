@@ -84,6 +84,7 @@ struct server {
 	bool dirty : 1;	    /* must not be used again */
 	bool reset_due : 1; /* server_reset_query before it is idle */
 	bool unclean : 1;   /* server_reset_query alone makes it fit for another client */
+	bool settles : 1;   /* its client's values are to be asked for as soon as no cancel request is under way */
 	bool pinned : 1;    /* its client keeps it; counted in its pool */
 	bool logged_in : 1; /* the pool counts on it */
 	bool mixed : 1; /* a Query has gone into a batch outside of a transaction block, which ends that of the batch */

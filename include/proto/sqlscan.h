@@ -117,6 +117,8 @@ bool sqlscan_is_plain(const char *text, size_t n);
  * NUL: the text is n bytes long.
  */
 bool sqlscan_is_quiet(const char *text, size_t n);
+/* Does it run what may end transactions itself: CALL, DO? */
+bool sqlscan_calls(const struct sql_stmt *st);
 
 /*
  * Might running this text give parameters of the session other values, reported ones or not, within the transaction or

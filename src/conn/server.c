@@ -515,6 +515,7 @@ static void server_left(struct conn *c, bool cancel)
 	/* What may commit, or only waits for more of its batch, is not to be cancelled. */
 	cancel = cancel && s->ring.n && !server_may_commit(s);
 	s->reset_due = s->reset_due || session || set->server_reset_query_always;
+	s->settles = false;
 	if (s->session)
 		server_session_left(s);
 	if (s->c.state == SS_PREPARE) {
@@ -552,6 +553,8 @@ static void server_cancelled(struct conn *c, bool lost)
 	s->dirty = s->dirty || lost; /* it may still strike: whoever has the connection now has it to the end */
 	if (c->state == SS_DRAIN && ring_is_idle(&s->ring))
 		server_release(s);
+	else if (s->settles && !s->cancels)
+		server_done(c);
 }
 
 static void server_prepared(struct server *s, const struct ownq_result *r, void *arg)

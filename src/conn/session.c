@@ -38,6 +38,7 @@ struct session {
 	bool blind;	/* a text was sent that could not be read to its end: it may have changed anything */
 	bool failed;	/* an error came since the last ReadyForQuery */
 	bool undone;	/* the last tag was ROLLBACK */
+	bool calls;	/* a procedure or block of code runs: it may commit, and fail then */
 	struct pins pins;
 	int64_t pinned_us;
 	char head[SESSION_HEAD];
@@ -206,6 +207,8 @@ static void note_statement(const struct sql_stmt *st, void *arg)
 	struct noting *n = arg;
 
 	n->st = st;
+	if (*n->s && sqlscan_calls(st))
+		(*n->s)->calls = true;
 	sqlscan_changes(st, note_change, n);
 }
 
@@ -276,7 +279,7 @@ void session_completed(struct session *s, const char *tag)
 	if (s->undone) {
 		s->pins.ends =
 			0; /* also by ROLLBACK TO: whether what was to end them stood behind the savepoint is not known */
-	} else if (!strcmp(tag, "COMMIT")) {
+	} else if (!strcmp(tag, "COMMIT") || !strcmp(tag, "PREPARE TRANSACTION")) {
 		pins_keep(&s->pins);
 		names_keep(s);
 		s->failed = false;
@@ -294,7 +297,7 @@ void session_failed(struct session *s)
 /* While there is more it is not known whose pins and names they are: then none goes. */
 void session_ready(struct session *s, bool more)
 {
-	bool good = s && !s->failed && !s->undone;
+	bool good = s && ((!s->failed && !s->undone) || s->calls);
 
 	if (!s)
 		return;
@@ -310,7 +313,7 @@ void session_ready(struct session *s, bool more)
 		names_undo(s);
 	else
 		names_keep(s);
-	s->failed = s->undone = false;
+	s->failed = s->undone = s->calls = false;
 }
 
 unsigned session_pins(const struct session *s)

@@ -317,6 +317,14 @@ void sqlscan_changes(const struct sql_stmt *st, sql_change_fn *fn, void *arg)
 		look_inside(st, &to);
 }
 
+bool sqlscan_calls(const struct sql_stmt *st)
+{
+	struct sql_reader r = {.s = sqlscan_of(st)};
+
+	sqlscan_read(&r);
+	return TOKEN_IS(&r.t, "CALL") || TOKEN_IS(&r.t, "DO");
+}
+
 bool sqlscan_may_change(const char *text, size_t n, bool whole)
 {
 	struct sqlscan s = sqlscan_init(text, n, whole, true);

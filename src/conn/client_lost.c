@@ -19,7 +19,8 @@ enum { LOST_KEEP, LOST_CLOSE };
 
 /* Requests of the client's up to a ReadyForQuery, as far as they are in the ring. */
 struct group {
-	bool any;		/* there are requests in it */
+	bool any;		/* there are requests in it ... */
+	bool batch;		/* ... of the client's, of the extended protocol */
 	bool work;		/* there are some of the client's that an error is due for */
 	bool ready;		/* the client is to have a ReadyForQuery */
 	enum request_ends ends; /* what they do to the transaction that they are in */
@@ -64,11 +65,12 @@ static void group_add(struct group *g, const struct request *q)
 		g->ends = (enum request_ends)q->ends;
 	g->work = g->work || q->action != ACT_SWALLOW;
 	g->any = true;
+	g->batch = g->batch || (q->action != ACT_SWALLOW && q->action != ACT_FRONT);
 }
 
 /*
- * Those from the i-th on; returns where the next ones begin. An error skips to the Sync, Queries too, but for the one of a
- * Query that stands in front.
+ * Those from the i-th on; returns where the next ones begin. An error skips to the Sync, Queries too, unless there is but what
+ * the pooler has put in front of the Query.
  */
 static uint32_t group_read(struct group *g, const struct ring *r, uint32_t i)
 {
@@ -83,7 +85,7 @@ static uint32_t group_read(struct group *g, const struct ring *r, uint32_t i)
 			g->work = g->work || (g->ready && !g->any && !q->bare);
 			return i + 1;
 		}
-		if (q->kind == REQ_QUERY && !g->any) {
+		if (q->kind == REQ_QUERY && !g->batch) {
 			group_add(g, q);
 			g->ready = g->work;
 			return i + 1;

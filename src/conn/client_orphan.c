@@ -235,7 +235,7 @@ static enum verdict orphan_query(struct client *cl, const struct msg *m, uint32_
 		return V_MORE;
 	}
 	stmt_unref(&cl->c.unnamed); /* any Query ends it */
-	if (t.whole && n + 1 != m->len)
+	if (m->have == m->len && n + 1 != m->len)
 		return orphan_malformed(cl, true);
 	tx = sqlscan_tx(t.p, t.n, t.whole);
 	if (ends_transaction(tx))

@@ -71,7 +71,8 @@ struct ring {
 	bool open;	   /* something of the extended protocol was sent since the last Sync or Query */
 	bool unsynced; /* no Sync was sent behind something of it, which is not answered: its error skips up to one, Queries too */
 	bool copying;	  /* the server reads copy data: no CopyDone or CopyFail was sent yet */
-	bool ended;	  /* a request has completed that ended a transaction, and its batch goes on */
+	bool ran;	  /* an EXECUTE has completed, and its batch goes on ... */
+	bool ended;	  /* ... one that ended a transaction */
 	uint32_t in_copy; /* Syncs that were sent into a COPY: ignored by the server, or not, when the COPY failed */
 };
 

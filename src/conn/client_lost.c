@@ -139,8 +139,9 @@ static void loss_answer(struct loss *x, const struct group *g, uint32_t next)
 
 	if (!g->work && !g->ready)
 		return;
-	if (cl->status == 'I') /* a COPY that waits for the rest of its data has not come to its end */
-		maybe = !x->first || !r->copying || g->ends != ENDS_NOTHING;
+	/* A COPY that waits for the rest of its data has not come to its end; what ran in front of it may have: VACUUM. */
+	if (cl->status == 'I')
+		maybe = !x->first || !r->copying || r->ran || g->ends != ENDS_NOTHING;
 	else
 		maybe = g->ends == ENDS_BY_COMMIT || (g->ends == ENDS_NOTHING && ring_commits(r, next));
 	if (cl->status != 'I')

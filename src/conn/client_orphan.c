@@ -223,6 +223,14 @@ static enum stmt_class first_class(const struct client *cl, struct text t)
 	return st.class;
 }
 
+static void orphan_drop_portal(struct client *cl, const char *portal)
+{
+	struct stmt_name *n = stmt_map_find(cl->orphan->portals, portal);
+
+	if (n)
+		stmt_map_fail(n);
+}
+
 static enum verdict orphan_query(struct client *cl, const struct msg *m, uint32_t *arg)
 {
 	size_t n = strnlen(m->payload, m->have);
@@ -234,7 +242,8 @@ static enum verdict orphan_query(struct client *cl, const struct msg *m, uint32_
 		*arg = m->len;
 		return V_MORE;
 	}
-	stmt_unref(&cl->c.unnamed); /* any Query ends it */
+	stmt_unref(&cl->c.unnamed); /* any Query ends it, */
+	orphan_drop_portal(cl, ""); /* and its portal */
 	if (m->have == m->len && n + 1 != m->len)
 		return orphan_malformed(cl, true);
 	tx = sqlscan_tx(t.p, t.n, t.whole);
@@ -345,7 +354,6 @@ static enum verdict orphan_bind(struct client *cl, const struct msg *m, uint32_t
 {
 	const char *portal = m->payload, *name = portal + strlen(portal) + 1;
 	struct stmt *st = orphan_stmt(cl, name);
-	struct stmt_name *old = stmt_map_find(cl->orphan->portals, portal);
 	uint16_t values = 0;
 	char text[200];
 
@@ -366,10 +374,10 @@ static enum verdict orphan_bind(struct client *cl, const struct msg *m, uint32_t
 			name);
 		return orphan_fails(cl, "08P01", text, false);
 	}
-	if (old && *portal)
+	if (!*portal)
+		orphan_drop_portal(cl, portal);
+	else if (stmt_map_find(cl->orphan->portals, portal))
 		return orphan_fails_of(cl, "42P03", "cursor", portal, "already exists");
-	if (old)
-		stmt_map_fail(old);
 	if (!stmt_map_add(&cl->orphan->portals, portal, st)) {
 		conn_close(&cl->c, CLOSE_NO_MEMORY, NULL);
 		return V_CLOSED;
@@ -408,12 +416,10 @@ static enum verdict orphan_execute(struct client *cl, const struct msg *m)
 
 static enum verdict orphan_close(struct client *cl, char what, const char *name)
 {
-	struct stmt_name *n = what == 'P' ? stmt_map_find(cl->orphan->portals, name) : NULL;
-
 	if (what == 'S')
 		client_stmt_forget(cl, name);
-	else if (n)
-		stmt_map_fail(n);
+	else
+		orphan_drop_portal(cl, name);
 	return orphan_empty(cl, MSG_CLOSE_COMPLETE);
 }
 

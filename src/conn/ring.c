@@ -133,7 +133,8 @@ void ring_pop(struct ring *r)
 
 	assert(r->n);
 	q = ring_at(r, 0);
-	r->ended = (r->ended || q->ends) && !request_is_ready(q);
+	r->ran = q->kind == REQ_EXECUTE || (r->ran && !request_is_ready(q));
+	r->ended = (r->ended || q->ends) && r->ran;
 	do
 		ring_drop_front(r);
 	while (r->n && ring_at(r, 0)->kind == REQ_COPY_END);

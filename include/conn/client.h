@@ -17,6 +17,7 @@
 struct console_session;
 struct login;
 struct msg;
+struct orphan;
 struct ownq_result;
 struct stmt_map;
 
@@ -40,7 +41,10 @@ struct client {
 	struct ask ask;
 	struct database *db; /* held; NULL before the login, and on the console */
 	struct user *user;   /* held; the name it logged in as */
-	struct login *login; /* while it logs in */
+	union {
+		struct login *login;   /* while it logs in */
+		struct orphan *orphan; /* while it is orphaned */
+	};
 	struct console_session *console;
 	struct vars *startup;	/* what it asked for in its startup packet */
 	struct vars *own;	/* startup and what it set since */
@@ -69,6 +73,7 @@ struct client {
 	bool pinned : 1;	   /* its server stays with it beyond its transaction */
 	uint8_t session_state : 2; /* enum session_state, where it applies: IGNORE in session mode */
 	bool second_try : 1;	   /* a server was lost while this request's parameters were set */
+	bool orphaned : 1;	   /* its transaction was lost with its server: begin is a BEGIN in place of it */
 	bool unsettled : 1;	   /* session mode: its parameters are to be set again before its next request */
 	int64_t query_us;	   /* when its request began, 0: none */
 	int64_t xact_us;	   /* when its transaction began, 0: none */

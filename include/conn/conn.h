@@ -163,6 +163,8 @@ struct conn {
 	bool fresh : 1;			 /* nothing was read yet */
 	uint8_t replication : 2;	 /* enum conn_replication */
 	uint8_t minor : 2;		 /* it speaks protocol 3.minor */
+	uint8_t portal_ends : 2;	 /* enum request_ends: what a client's unnamed portal runs ... */
+	uint8_t named_ends : 2;		 /* ... and the worst of what any with a name may run */
 };
 
 TAILQ_HEAD(conn_list, conn);

@@ -110,6 +110,18 @@ struct link_ready {
 	struct vars *at_login; /* and after its own login */
 };
 
+/* What a server leaves behind that is lost under its client. */
+struct link_lost {
+	enum close_why why;
+	const char *text;	 /* its last words, or the reason if it has said none */
+	const struct ring *ring; /* what is not answered */
+	struct vars *given;	 /* its parameters when the transaction began */
+	struct vars *at_login;	 /* and after its own login */
+	bool told;		 /* it has announced its end to the client itself */
+	bool errored;		 /* the client has had the error of the request in front */
+	bool unread;		 /* what the client has set there for good was not asked for yet */
+};
+
 /* What a server tells the client that it is linked to. */
 struct link_client_ops {
 	/* The parameters are set (now), or could not be: then the server is to be closed. */
@@ -135,8 +147,10 @@ struct link_client_ops {
 	void (*startup)(const struct conn *c, struct buf *out);
 	/* A server of its own has let it in and is idle. */
 	void (*opened)(struct conn *c, struct vars *now);
-	/* The server is lost, the link is gone. said: it has announced its end to the client itself. */
-	void (*lost)(struct conn *c, enum close_why why, const char *detail, bool said);
+	/* Would the client stay if its server were lost now? Then it is not to be told what the server says of its end. */
+	bool (*keeps)(const struct conn *c);
+	/* The server is lost, the link is gone. */
+	void (*lost)(struct conn *c, const struct link_lost *l);
 };
 
 #endif

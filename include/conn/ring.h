@@ -29,6 +29,13 @@ enum request_action {
 	ACT_ANSWER   /* the server was not asked: the pooler answers (PARSE, CLOSE) when its turn has come */
 };
 
+/* Does it end the transaction that it is in? What is worse has the higher number. */
+enum request_ends {
+	ENDS_NOTHING,
+	ENDS_BY_ROLLBACK, /* for certain, and nothing runs behind it */
+	ENDS_BY_COMMIT	  /* something of it may be committed before ReadyForQuery; also when it cannot be told */
+};
+
 struct stmt;
 struct stmt_edits;
 struct stmt_name;
@@ -41,6 +48,8 @@ struct request {
 	bool begins : 1;  /* of a BEGIN that was put in front */
 	bool unnamed : 1; /* QUERY, and PARSE, CLOSE of the unnamed statement: stmt is the client's that was before */
 	bool made : 1;	  /* PARSE: name was made for it */
+	bool bare : 1;	  /* SYNC: of a batch without anything in it */
+	uint8_t ends : 2; /* QUERY, EXECUTE: enum request_ends */
 	/* References of the request's, given back when it is over. */
 	struct stmt_name *name;	  /* what the client calls the statement, NULL: not renamed */
 	struct stmt *stmt;	  /* PARSE, EXECUTE, CLOSE: the statement that the server gets or loses by it */
@@ -62,6 +71,8 @@ struct ring {
 	bool open;	   /* something of the extended protocol was sent since the last Sync or Query */
 	bool unsynced; /* no Sync was sent behind something of it, which is not answered: its error skips up to one, Queries too */
 	bool copying;	  /* the server reads copy data: no CopyDone or CopyFail was sent yet */
+	bool ran;	  /* an EXECUTE has completed, and its batch goes on ... */
+	bool ended;	  /* ... one that ended a transaction */
 	uint32_t in_copy; /* Syncs that were sent into a COPY: ignored by the server, or not, when the COPY failed */
 };
 
@@ -74,6 +85,8 @@ static inline struct request *ring_front(const struct ring *r)
 	return r->n ? &r->v[r->head] : NULL;
 }
 void ring_pop(struct ring *r);
+/* The i-th of them, from the oldest on; i < r->n. */
+const struct request *ring_get(const struct ring *r, uint32_t i);
 /*
  * Called for a request that an error answered (failed) or made the server skip. later: the first one behind the Sync that is
  * about the unnamed statement, NULL: none.
@@ -90,6 +103,8 @@ struct request ring_error(struct ring *r, ring_undo *undo, void *arg);
  * behind that Query either.
  */
 bool ring_skips_query(const struct ring *r, bool *last);
+/* The server is lost: undo is told of all that is outstanding, as if each batch had failed. They stay in the ring. */
+void ring_fail(struct ring *r, ring_undo *undo, void *arg);
 /* A CopyInResponse or CopyBothResponse came: Syncs up to the end of the copy are not answered. */
 void ring_copy_in(struct ring *r);
 /* The copy has come to a good end (CommandComplete). */

@@ -91,6 +91,7 @@ struct server {
 	bool begin_taken : 1; /* a request went behind the BEGIN in the ring, and the next one waits */
 	bool recording : 1;   /* batch holds all of them */
 	bool replied : 1;     /* the client has had an answer to the batch, other than to a Parse */
+	bool errored : 1;     /* the client has had an error for the request in front */
 	bool healed : 1;      /* the batch is being run again */
 };
 

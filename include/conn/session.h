@@ -65,6 +65,8 @@ int64_t session_pinned_us(const struct session *s); /* and when */
 bool session_must_reset(const struct session *s);
 /* Are values to be asked for? */
 bool session_must_read(const struct session *s);
+/* Has a transaction that is over set some of them? */
+bool session_is_unread(const struct session *s);
 /* What could not be named may stay on the server when the values are read. */
 bool session_has_unknown(const struct session *s);
 /*

@@ -43,6 +43,7 @@ struct stmt {
 	uint64_t servers;      /* ... caches that hold it ... */
 	uint64_t uses;	       /* ... and what stmt's users count here, this unit does not */
 	uint8_t changes;       /* enum stmt_changes, theirs too */
+	uint8_t ends;	       /* and theirs: how running it ends a transaction; 0: it was not looked at */
 	bool shared;
 	bool stale; /* a server has said that its result is not what it was: whoever parses the same gets another one */
 	char name[STMT_NAME];	  /* on servers: "psbouncer_" and the number */

@@ -132,6 +132,12 @@ PARAM(track_sql_prepare, BOOL, GDU, RELOAD, 0, 1, "1", NULL, "Server connections
       "Let SQL's PREPARE, EXECUTE and DEALLOCATE follow the client from server to server in transaction and statement "
       "mode, with one name space for them and the statements of the protocol. 0: they are passed through as they are, but "
       "for DEALLOCATE of a statement of the protocol. Nothing is followed where max_prepared_statements is 0.")
+PARAM(server_lost, ENUM, GDU, RELOAD, 0, 0, "keep", "keep\0close\0", "Server connections",
+      "What becomes of a client whose server connection is lost under it: by a crash, a restart, pg_terminate_backend, a "
+      "time limit of the server. keep: it stays; what it has asked for fails with 08006 (nothing of it was or will be "
+      "committed) or 08007 (it may have been), and a transaction that was open is answered as an aborted one until it is "
+      "ended. Clients whose session lived on that server (session mode, a pin, replication) are disconnected with 57P01 all "
+      "the same. close: the client is told what the server said and disconnected.")
 PARAM(server_check_query, STR, G, RELOAD, 0, 0, "<empty>", NULL, "Server connections",
       "Query by which an idle server connection is checked before it is used. The word <empty> stands for an empty "
       "query, which is the cheapest check. Empty: no check.")

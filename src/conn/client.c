@@ -375,6 +375,8 @@ static void client_last_words(struct client *cl, const char *text)
 	struct msgw_error e = {
 		.severity = row->severity, .code = client_close_code(cl), .message = text, .hint = row->hint};
 
+	if (cl->c.why == CLOSE_SERVER_LOST && cl->orphaned)
+		e.detail = client_orphan_detail(cl);
 	if (!row->severity || cl->c.state == CS_HANDSHAKE || cl->c.state == CS_CANCEL || !relay_at_boundary(&cl->c))
 		return;
 	if (client_settings(cl)->log_pooler_errors)
@@ -445,6 +447,8 @@ static void client_closing(struct conn *c, const char *text)
 	}
 	cancel_forget(c);
 	cancel_key_drop(c->pooler, &cl->key);
+	if (cl->orphaned)
+		client_orphan_end(cl);
 	client_login_free(cl);
 	client_goto(cl, CS_CLOSED);
 	client_leave_registry(cl);
@@ -579,36 +583,6 @@ static void client_done(struct conn *c)
 	client_unlink(conn_client(c));
 }
 
-/* Its parameters are set again on the server that it has had all along, with all that it left there. */
-static bool client_has_session(const struct client *cl)
-{
-	return (ask_mode(&cl->ask) == POOL_SESSION || cl->pinned) && cl->unsettled;
-}
-
-static void client_lost(struct conn *c, enum close_why why, const char *detail, bool said)
-{
-	struct client *cl = conn_client(c);
-	char text[400];
-
-	cl->ask.pool->linked--;
-	if (c->state == CS_GREETING && !said) {
-		snprintf(text, sizeof(text), "server login failed: %s", detail);
-		conn_close(c, CLOSE_SERVER_LOGIN_FAILED, text);
-	} else if (c->state == CS_PREPARING && !said && !cl->second_try && !client_has_session(cl)) {
-		/* Nothing of its request was sent: it asks for another one, once, since its own parameters may be the cause. */
-		cl->second_try = true;
-		client_answered(cl);
-		client_goto(cl, CS_IDLE);
-		relay_resume(c);
-	} else if (said) {
-		conn_close(c, CLOSE_SERVER_SAID, NULL);
-	} else if (close_rows[why].severity) {
-		conn_close(c, why, detail);
-	} else {
-		conn_close(c, CLOSE_SERVER_CRASHED, NULL);
-	}
-}
-
 /* What the server made of the values that were set is what the client has from now on: utc is UTC. */
 static void client_take_spelling(struct client *cl, const struct vars *now)
 {
@@ -661,6 +635,19 @@ static void client_completed(struct conn *c, const char *tag)
 		stmt_map_clear(conn_client(c)->names, UINT64_MAX);
 }
 
+void client_tell_vars(struct client *cl, struct vars **visible, const struct vars *reported)
+{
+	const char *name, *from, *to;
+	size_t i = 0, j = 0;
+
+	while (vars_diff(cl->told, *visible, &i, &j, &name, &from, &to))
+		if (to && (!reported || vars_get(reported, name)))
+			msgw_parameter_status(relay_out(&cl->c), name, to);
+	vars_unref(&cl->told);
+	cl->told = *visible;
+	*visible = NULL;
+}
+
 /* What the server reported becomes the client's own, and what the client was not told of it is told. */
 static void client_note_vars(struct client *cl, const struct link_ready *r)
 {
@@ -680,12 +667,7 @@ static void client_note_vars(struct client *cl, const struct link_ready *r)
 	cl->reset_seen = false;
 	visible = vars_overlay(r->now, cl->own);
 	cl->unsettled = visible != r->now;
-	i = j = 0;
-	while (vars_diff(cl->told, visible, &i, &j, &name, &from, &to))
-		if (to && vars_get(r->at_login, name))
-			msgw_parameter_status(relay_out(&cl->c), name, to);
-	vars_unref(&cl->told);
-	cl->told = visible;
+	client_tell_vars(cl, &visible, r->at_login);
 }
 
 static void client_count(struct client *cl, const struct link_ready *r)
@@ -755,6 +737,7 @@ static const struct link_client_ops client_link_ops = {
 	.done = client_done,
 	.startup = client_login_startup,
 	.opened = client_login_opened,
+	.keeps = client_keeps,
 	.lost = client_lost,
 };
 

@@ -355,8 +355,20 @@ void client_defer_send(struct client *cl)
 	struct conn *s = cl->c.peer;
 
 	s->ops->serves->begin(s, cl->begin, cl->portal, cl->aborted);
+	if (cl->orphaned)
+		client_orphan_end(cl);
 	stmt_unref(&cl->begin);
 	cl->aborted = cl->portal = false;
+}
+
+bool client_defer_plain(struct client *cl)
+{
+	struct stmt *st = client_stmt(cl, "BEGIN", strlen("BEGIN"), true);
+
+	stmt_unref(&cl->begin);
+	cl->begin = st;
+	cl->aborted = cl->portal = false;
+	return st;
 }
 
 char client_defer_fail(struct client *cl)

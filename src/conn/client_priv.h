@@ -8,7 +8,9 @@
 
 #include "conn/client.h"
 #include "conn/refusal.h"
+#include "conn/ring.h"
 
+struct link_lost;
 struct msg;
 struct request;
 struct settings;
@@ -16,6 +18,7 @@ struct stmt;
 struct buf;
 struct stmt_edits;
 struct stmt_name;
+struct vars;
 
 const struct settings *client_settings(const struct client *cl);
 /* It has said something that no server is needed for, or that was refused: its idle time begins anew. */
@@ -54,6 +57,10 @@ struct text {
 	bool whole;
 };
 struct text client_parse_text(const struct msg *m);
+/* How running it ends the transaction that it is in. */
+enum request_ends client_text_ends(const struct client *cl, struct text t);
+/* What it was told becomes visible, whose reference is taken over: it is told what differs of those in reported (NULL: all). */
+void client_tell_vars(struct client *cl, struct vars **visible, const struct vars *reported);
 /* Is this message refused? REFUSE_COUNT: no. */
 enum refusal client_refusal(const struct client *cl, const struct msg *m);
 /* Of a Parse: what running it may do is noted with its name, since an Execute names a portal. */
@@ -72,8 +79,30 @@ bool client_defer_query(struct client *cl, const struct msg *m);
  */
 enum verdict client_defer_batch(struct client *cl, const struct msg *m, uint32_t *arg);
 void client_defer_send(struct client *cl); /* there is a server now: the BEGIN goes there */
+/* begin is a plain BEGIN. False: memory is out. */
+bool client_defer_plain(struct client *cl);
 /* An error of ours without a server: a deferred transaction is aborted by it. The status to tell. */
 char client_defer_fail(struct client *cl);
+
+/* client_lost.c: the server is lost, the link has ended. */
+bool client_keeps(const struct conn *c);
+/* Its parameters are set again on the server that it has had all along, with all that it left there. */
+bool client_has_session(const struct client *cl);
+void client_lost(struct conn *c, const struct link_lost *l);
+
+/*
+ * client_orphan.c: a transaction that was lost with its server, until the client ends it: an aborted one. text: what the
+ * server said of its end; told: the client knows that the transaction has failed; vars: its parameters as they were before it, a
+ * reference that is taken over. False: memory is out, the client was closed.
+ */
+bool client_orphan_begin(struct client *cl, const char *text, bool told, struct vars **vars);
+/*
+ * V_DROP: it was answered; V_MORE: more of it is needed. V_FORWARD: a server is needed for it, where the transaction is to be
+ * made an aborted one first. V_CLOSED.
+ */
+enum verdict client_orphan_message(struct client *cl, const struct msg *m, enum refusal why, bool sound, uint32_t *arg);
+const char *client_orphan_detail(const struct client *cl);
+void client_orphan_end(struct client *cl); /* nothing is to be remembered of it any more */
 
 /*
  * client_session.c: what changes its session. A text goes to the server, or a statement will run, or those that a text

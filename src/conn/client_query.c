@@ -129,6 +129,28 @@ static bool client_may_commit(const struct client *cl, struct text t)
 	return !text_is_harmless(t) && sqlscan_may_commit(t.p, t.n, t.whole, client_standard_strings(cl));
 }
 
+enum request_ends client_text_ends(const struct client *cl, struct text t)
+{
+	enum request_ends ends = ENDS_NOTHING;
+	enum sqlscan_result r;
+	struct sqlscan scan;
+	struct sql_stmt st;
+
+	if (text_is_harmless(t))
+		return ENDS_NOTHING;
+	/* A vertical tab is white space to some servers. */
+	if (client_may_commit(cl, t) || memchr(t.p, '\v', t.n))
+		return ENDS_BY_COMMIT;
+	scan = sqlscan_init(t.p, t.n, t.whole, client_standard_strings(cl));
+	while ((r = sqlscan_next(&scan, &st)) == SQLSCAN_STATEMENT) {
+		if (ends == ENDS_BY_ROLLBACK) /* this one is in no transaction any more, and committed by itself */
+			return ENDS_BY_COMMIT;
+		if (st.class == STMT_ROLLBACK)
+			ends = ENDS_BY_ROLLBACK;
+	}
+	return r == SQLSCAN_UNKNOWN ? ENDS_BY_COMMIT : ends;
+}
+
 static bool client_text_alters(const struct client *cl, struct text t)
 {
 	bool standard = client_standard_strings(cl);
@@ -281,6 +303,7 @@ static bool client_note_tx(struct text t, struct request *q)
 	if (t.whole && t.n < TX_TEXT_MAX)
 		kind = sqlscan_tx(t.p, t.n, true).kind;
 	q->may_commit = kind == SQL_TX_COMMIT || kind == SQL_TX_PREPARE;
+	q->ends = q->may_commit ? ENDS_BY_COMMIT : kind == SQL_TX_ROLLBACK ? ENDS_BY_ROLLBACK : ENDS_NOTHING;
 	q->alters = kind != SQL_TX_NONE && kind != SQL_TX_BEGIN && kind != SQL_TX_START;
 	return kind != SQL_TX_NONE;
 }
@@ -323,6 +346,7 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 			return client_refuse_message(cl, m, why);
 		}
 		q.may_commit = client_may_commit(cl, t);
+		q.ends = client_text_ends(cl, t) & 3;
 		q.alters = edits || client_alters(cl, t);
 		cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
 	}
@@ -442,6 +466,7 @@ static void client_on_execute(struct client *cl, struct conn *s, const struct ms
 	s->ops->serves->expect(s, (struct request){.kind = REQ_EXECUTE,
 					  .may_commit = cl->unnamed_commits || cl->named_commits,
 					  .alters = edits || cl->unnamed_alters || cl->named_alters,
+					  .ends = m->payload[0] ? cl->c.named_ends : cl->c.portal_ends,
 					  .edits = edits ? stmt_edits_ref(edits) : NULL});
 }
 
@@ -512,6 +537,12 @@ static enum verdict client_request(struct client *cl, const struct msg *m, enum 
 
 	if (cl->skipping)
 		v = client_skip(cl, m);
+	if (v == V_FORWARD && cl->orphaned && !s) {
+		v = client_orphan_message(cl, m, why, sound, arg);
+		if (v == V_FORWARD)
+			v = client_want_server(cl);
+		s = cl->c.peer;
+	}
 	if (v != V_FORWARD)
 		return v;
 	if (why != REFUSE_COUNT && !cl->begin)

@@ -257,6 +257,24 @@ static enum verdict client_describe_edited(struct client *cl, struct stmt_name *
 	return st && st->edits && st->edits->v[0].what == EDIT_USES ? client_sql_bind(cl, NULL, n) : V_FORWARD;
 }
 
+/* What it does to its transaction to run the portal that st is bound to. NULL: there is none, or nothing is known of it. */
+static void client_note_portal(struct client *cl, const char *portal, struct stmt *st, bool named)
+{
+	enum request_ends ends = st || named ? ENDS_NOTHING : ENDS_BY_COMMIT;
+
+	if (st && !st->ends) {
+		struct text t = {st->body, strlen(st->body), true};
+
+		st->ends = (uint8_t)(1 + (stmt_is_sql(st) ? ENDS_NOTHING : client_text_ends(cl, t)));
+	}
+	if (st)
+		ends = (enum request_ends)(st->ends - 1);
+	if (!*portal)
+		cl->c.portal_ends = ends & 3;
+	else if (ends > cl->c.named_ends)
+		cl->c.named_ends = ends & 3;
+}
+
 /* A message about the statement whose name begins at payload byte `at`. */
 static enum verdict client_about(struct client *cl, enum request_kind kind, const struct msg *m, size_t at,
 	uint32_t *arg)
@@ -270,6 +288,9 @@ static enum verdict client_about(struct client *cl, enum request_kind kind, cons
 	if (s->ops->serves->must_wait(s, !m->payload[at]))
 		return V_STOP;
 	n = m->payload[at] ? stmt_map_find(cl->names, m->payload + at) : NULL;
+	if (kind == REQ_BIND)
+		client_note_portal(cl, m->payload, m->payload[at] ? (n ? n->stmt : NULL) : cl->c.unnamed,
+			m->payload[at]);
 	v = kind == REQ_BIND ? client_bind_edited(cl, m->payload, &n, m->payload[at])
 			     : client_describe_edited(cl, &n, m->payload[at]);
 	if (v != V_FORWARD)

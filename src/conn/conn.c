@@ -191,11 +191,30 @@ static bool conn_hung_up(struct conn *c)
 }
 
 /*
+ * What a server said last is still to be read, and whoever writes to it, its client's message in hand, cannot do with its end
+ * just now: that comes when the connection's turn has come.
+ */
+static void conn_server_unwritable(struct conn *c)
+{
+	c->mute = true;
+	c->blocked = false;
+	buf_free(&c->out);
+	if (!c->eof)
+		(void)conn_hung_up(c);
+	c->eof = true;
+	relay_resume(c);
+}
+
+/*
  * A client that says goodbye and closes without reading its answers makes writes fail, while what it said last is still to be
  * read: its requests up to the Terminate are run all the same, for nobody to hear of.
  */
 void conn_write_failed(struct conn *c)
 {
+	if (c->side == SIDE_SERVER && c->peer && c->reads == READS_MESSAGES && !relay_is_scanned(c)) {
+		conn_server_unwritable(c);
+		return;
+	}
 	if (c->side != SIDE_CLIENT || relay_is_scanned(c)) {
 		c->ops->gone(c, true);
 		return;

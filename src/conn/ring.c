@@ -98,6 +98,7 @@ void ring_push(struct ring *r, struct request q)
 	}
 	switch ((enum request_kind)q.kind) {
 	case REQ_SYNC:
+		q.bare = !r->open;
 		r->skipping = false;
 		r->open = false;
 		r->unsynced = false;
@@ -128,10 +129,20 @@ void ring_push(struct ring *r, struct request q)
 /* An end of copy that no COPY waited for has no answer: it never stays in front. */
 void ring_pop(struct ring *r)
 {
+	const struct request *q;
+
 	assert(r->n);
+	q = ring_at(r, 0);
+	r->ran = q->kind == REQ_EXECUTE || (r->ran && !request_is_ready(q));
+	r->ended = (r->ended || q->ends) && r->ran;
 	do
 		ring_drop_front(r);
 	while (r->n && ring_at(r, 0)->kind == REQ_COPY_END);
+}
+
+const struct request *ring_get(const struct ring *r, uint32_t i)
+{
+	return ring_at(r, i);
 }
 
 static struct request *ring_first_unnamed(const struct ring *r, uint32_t i)
@@ -177,6 +188,22 @@ bool ring_skips_query(const struct ring *r, bool *last)
 			*last = i == r->n - 1;
 		}
 	return query && !r->syncs;
+}
+
+void ring_fail(struct ring *r, ring_undo *undo, void *arg)
+{
+	for (uint32_t at = 0, end; at < r->n; at = end + 1) {
+		struct request *later;
+
+		end = at;
+		if (request_is_ready(ring_at(r, at)))
+			continue;
+		while (end < r->n && ring_at(r, end)->kind != REQ_SYNC)
+			end++;
+		later = ring_first_unnamed(r, end);
+		for (uint32_t i = end; i > at; i--)
+			undo(ring_at(r, i - 1), i == at + 1, later, arg);
+	}
 }
 
 void ring_copy_in(struct ring *r)

@@ -167,7 +167,7 @@ static void server_event(struct conn *c, enum stream_event what)
 static void server_gone(struct conn *c, bool broken)
 {
 	struct server *s = conn_server(c);
-	char buf[200], said[80];
+	char buf[200], said[400];
 	const char *text = broken ? stream_error(&c->stream, buf, sizeof(buf)) : "server closed the connection";
 
 	if (c->state == SS_DIAL) {
@@ -178,6 +178,8 @@ static void server_gone(struct conn *c, bool broken)
 		conn_close(c, CLOSE_SERVER_SAID, text);
 	} else if (s->fatal_code[0]) {
 		snprintf(said, sizeof(said), "%s, SQLSTATE %s", close_rows[CLOSE_SERVER_SAID].text, s->fatal_code);
+		conn_close(c, CLOSE_SERVER_SAID, said);
+	} else if (server_announced(s, said, sizeof(said))) {
 		conn_close(c, CLOSE_SERVER_SAID, said);
 	} else {
 		conn_close(c, CLOSE_SERVER_CRASHED, NULL);
@@ -219,6 +221,16 @@ static void server_closing(struct conn *c, const char *text)
 	struct conn *cl = c->peer;
 	const struct settings *set = server_settings(s);
 	long age = (long)((clock_us() - c->connected_us) / USEC);
+	struct link_lost lost = {
+		.why = (enum close_why)c->why,
+		.text = text,
+		.ring = &s->ring,
+		.given = s->given,
+		.at_login = s->at_login,
+		.told = c->why == CLOSE_SERVER_SAID && (s->login || s->fatal_code[0]),
+		.errored = s->errored,
+		.unread = session_is_unread(s->session),
+	};
 
 	if (set->log_disconnections)
 		conn_log(c, s->solo ? LL_DEBUG : LL_LOG, "closing because: %s (age=%ld s)", text, age);
@@ -237,13 +249,15 @@ static void server_closing(struct conn *c, const char *text)
 		ownq_free(s);
 	server_session_left(s);
 	cancel_forget(c);
+	if (cl)
+		ring_fail(&s->ring, server_stmt_undo, s);
 	conn_unlink(c);
 	server_goto(s, SS_CLOSED);
 	pool_slot_remove(&s->slot);
 	server_solo_ended(s, text);
 	server_suspect(s, text);
 	if (cl)
-		cl->ops->asks->lost(cl, (enum close_why)c->why, text, c->why == CLOSE_SERVER_SAID);
+		cl->ops->asks->lost(cl, &lost);
 }
 
 static void server_conn_reap(struct conn *c)

@@ -117,6 +117,8 @@ void server_login_failed(struct server *s, const char *code, const char *text, b
 /* server_reply.c */
 enum verdict server_message(struct conn *c, const struct msg *m, uint32_t *arg);
 void server_done(struct conn *c);
+/* Has it announced its end by a notice, which is held? The words. */
+bool server_announced(const struct server *s, char *buf, size_t size);
 void server_set_var(struct server *s, const struct msg *m, const char **name, const char **value);
 
 #endif

@@ -4,6 +4,7 @@
  * relay through server.c's ops.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "conn/link.h"
@@ -172,11 +173,71 @@ static enum verdict server_on_edited(struct server *s, const struct msg *m, cons
 	return V_DROP;
 }
 
+/* How its last words are shown: "FATAL 57P01: terminating connection ...". */
+static void server_words(const struct error_fields *f, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s %s: %s", f->severity, f->code, f->message);
+}
+
+/* A FATAL error is the last that it says. What that means for its client is for the client to say, if it stays. */
+static bool server_ends(struct server *s, const struct error_fields *f)
+{
+	struct conn *cl = s->c.peer;
+	char text[400];
+
+	if (!cl || !cl->ops->asks->keeps(cl))
+		return false;
+	server_words(f, text, sizeof(text));
+	conn_close(&s->c, CLOSE_SERVER_SAID, text);
+	return true;
+}
+
+static bool announces_end(const struct error_fields *f)
+{
+	return !strcmp(f->severity, "WARNING") && (!strcmp(f->code, "57P01") || !strcmp(f->code, "57P02"));
+}
+
+/* Any user can raise such a warning. It is of the server's end when nothing comes behind it, so that is waited for. */
+static bool server_holds_notice(struct server *s, const struct msg *m, uint32_t *arg)
+{
+	struct conn *cl = s->c.peer;
+	struct error_fields f;
+	size_t n;
+
+	if (!cl || m->len > ERROR_WHOLE)
+		return false;
+	wire_error_fields(m, &f);
+	if (!announces_end(&f) || !cl->ops->asks->keeps(cl))
+		return false;
+	(void)relay_ahead(&s->c, &n);
+	*arg = m->len + 1;
+	return n <= (size_t)WIRE_HEADER + m->len;
+}
+
+bool server_announced(const struct server *s, char *buf, size_t size)
+{
+	const struct buf *in = &s->c.in;
+	struct error_fields f;
+	struct msg m;
+	size_t need;
+
+	if (s->c.state != SS_ACTIVE || s->c.left || !buf_len(in) ||
+		wire_scan(WIRE_SERVER, buf_head(in), buf_len(in), &m, &need) != WIRE_OK ||
+		m.type != MSG_NOTICE_RESPONSE || m.have < m.len)
+		return false;
+	wire_error_fields(&m, &f);
+	server_words(&f, buf, size);
+	return announces_end(&f);
+}
+
 static enum verdict server_on_notice(struct server *s, const struct msg *m, uint32_t *arg)
 {
 	const struct request *q = ring_front(&s->ring);
-	enum verdict v = server_pass(s, q);
+	enum verdict v;
 
+	if (server_holds_notice(s, m, arg))
+		return V_MORE;
+	v = server_pass(s, q);
 	if (v == V_DROP || !q || !q->edits || m->len > ERROR_WHOLE)
 		return v;
 	if (m->have < m->len) {
@@ -219,6 +280,8 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 	if (strlen(f.code) != 5)
 		return server_nonsense(s, "an error without an SQLSTATE");
 	fatal = !strcmp(f.severity, "FATAL") || !strcmp(f.severity, "PANIC");
+	if (fatal && server_ends(s, &f))
+		return V_CLOSED;
 	if (!fatal && !ring_front(&s->ring))
 		return server_nonsense(s, "an error that no request asked for");
 	if (s->ring.in_copy)
@@ -231,8 +294,10 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 	q = ring_error(&s->ring, server_stmt_undo, s);
 	if (skips && !fatal && s->c.peer && !server_ends_query(s, last))
 		return V_CLOSED;
-	if (q.action != ACT_SWALLOW)
+	if (q.action != ACT_SWALLOW) {
 		session_failed(s->session);
+		s->errored = true;
+	}
 	s->mixed = false; /* the transaction that was open is not any more */
 	/* Even a Query is skipped that came before any Sync, and nobody is left to send one. */
 	if (s->c.state == SS_DRAIN && s->ring.skipping)
@@ -318,6 +383,7 @@ static enum verdict server_on_ready(struct server *s, const struct msg *m)
 			server_note_vars(s);
 		return V_DROP;
 	}
+	s->errored = false;
 	if (cl)
 		return server_ready_for(s, cl);
 	if (s->c.state == SS_DRAIN && ring_is_idle(&s->ring))

@@ -39,6 +39,7 @@ struct session {
 	bool failed;	/* an error came since the last ReadyForQuery */
 	bool undone;	/* the last tag was ROLLBACK */
 	bool calls;	/* a procedure or block of code runs: it may commit, and fail then */
+	bool kept;	/* a transaction is over that may have set what was not asked for yet */
 	struct pins pins;
 	int64_t pinned_us;
 	char head[SESSION_HEAD];
@@ -314,6 +315,7 @@ void session_ready(struct session *s, bool more)
 	else
 		names_keep(s);
 	s->failed = s->undone = s->calls = false;
+	s->kept = session_must_read(s);
 }
 
 unsigned session_pins(const struct session *s)
@@ -339,6 +341,11 @@ bool session_must_reset(const struct session *s)
 bool session_must_read(const struct session *s)
 {
 	return s && !s->resets && (s->n || s->all || s->reset_all);
+}
+
+bool session_is_unread(const struct session *s)
+{
+	return s && s->kept;
 }
 
 bool session_has_unknown(const struct session *s)

@@ -185,7 +185,9 @@ static void all_must_be_answered(struct chaos *c)
 	for (size_t i = 0; i < PLAYERS && !c->w.failed; i++) {
 		struct player *p = &c->players[i];
 
-		if (p->e != NULL && (!p->logged_in || p->want_pos < p->want.out.n))
+		if (p->e != NULL && p->loose && !p->copies && (p->ready < p->least || p->status != 'I'))
+			player_differs(c, p);
+		if (p->e != NULL && !p->loose && (!p->logged_in || p->want_pos < p->want.out.n))
 			player_differs(c, p);
 		for (size_t k = 0; p->e != NULL && k < p->n_serials; k++)
 			c->must[p->serials[k]] = true;

@@ -19,7 +19,8 @@ static void host_ran(const char *sql, void *arg)
 	struct chaos *c = arg;
 	int n = serial_of(sql);
 
-	if (n > 0 && ++c->ran[n] > c->may[n])
+	/* Whose server was lost may be in no transaction where its model is in a failed one. */
+	if (n > 0 && ++c->ran[n] > c->may[n] && (c->died == 0 || c->ran[n] > 1))
 		world_fail(&c->w, "\"%s\" has run more often than it was asked for", sql);
 }
 

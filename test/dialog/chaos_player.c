@@ -114,6 +114,8 @@ static void statement(struct chaos *c, struct player *p, char *sql, size_t size)
 		snprintf(sql, size, "%s", "");
 	else
 		snprintf(sql, size, "%s #%d", words[pick(c, 9)], ++c->serial);
+	if (c->serial > 0 && serial_of(sql) == c->serial)
+		c->owner[c->serial] = (unsigned char)(1 + (p - c->players));
 }
 
 /* The data of a COPY that the model waits for, and its end. */
@@ -171,14 +173,40 @@ static void extended(struct chaos *c, struct bytes *b, const char *sql, bool nam
 	bytes_free(&m);
 }
 
+static size_t message_size(const char *p, size_t n)
+{
+	const unsigned char *u = (const unsigned char *)p;
+	size_t size;
+
+	if (n < 5)
+		return 0;
+	size = 1 + ((size_t)u[1] << 24 | (size_t)u[2] << 16 | (size_t)u[3] << 8 | u[4]);
+	return n < size ? 0 : size;
+}
+
+/* A Sync into a COPY is not answered, if there is that COPY. */
+static void player_counts(struct player *p, const struct bytes *b)
+{
+	size_t n;
+
+	for (size_t at = 0; (n = message_size(b->p + at, b->n - at)) > 0; at += n) {
+		char type = b->p[at];
+
+		p->most += type == 'Q' || type == 'S';
+		p->least += type == 'S' && !p->want.copying;
+		p->copies = p->copies || ((type == 'Q' || type == 'P') && memmem(b->p + at, n, "copy", 4) != NULL);
+	}
+}
+
 /* What it says is what its model hears; late it is sent. */
 static void player_says(struct chaos *c, struct player *p, const struct bytes *b)
 {
+	player_counts(p, b);
 	model_feed(&p->want, b->p, b->n);
 	while (p->want.work != MODEL_READY)
 		model_wake(&p->want, p->want.work == MODEL_SLEEPS);
 	bytes_add(&p->todo, b->p, b->n);
-	if (p->want.broken || p->want.dead)
+	if (!p->loose && (p->want.broken || p->want.dead))
 		world_fail(&c->w, "a client says what its model does not know");
 }
 
@@ -299,7 +327,7 @@ bool player_finishes(struct chaos *c, struct player *p)
 		return false;
 	p->finished = true;
 	message(&b, 'S', "", 0);
-	if (p->want.status != 'I')
+	if (p->want.status != 'I' || p->loose)
 		message(&b, 'Q', "rollback", 9);
 	player_says(c, p, &b);
 	bytes_free(&b);
@@ -307,17 +335,6 @@ bool player_finishes(struct chaos *c, struct player *p)
 }
 
 /* ---- what a client must have got ---- */
-
-static size_t message_size(const char *p, size_t n)
-{
-	const unsigned char *u = (const unsigned char *)p;
-	size_t size;
-
-	if (n < 5)
-		return 0;
-	size = 1 + ((size_t)u[1] << 24 | (size_t)u[2] << 16 | (size_t)u[3] << 8 | u[4]);
-	return n < size ? 0 : size;
-}
 
 static const char *error_code(const char *p, size_t n)
 {
@@ -392,12 +409,63 @@ static void player_lost(struct chaos *c, struct player *p)
 	player_forget(p);
 }
 
+/* Is it a row of somebody else? */
+static bool is_others(const struct chaos *c, const struct player *p, const char *row, size_t n)
+{
+	char text[64] = "- ";
+	int serial;
+
+	if (n < 12 || row[11] != '#')
+		return false;
+	snprintf(text + 2, sizeof(text) - 2, "%.*s", (int)(n - 11), row + 11);
+	serial = serial_of(text);
+	return serial > 0 && c->owner[serial] != 1 + (p - c->players);
+}
+
+static void player_hears_loosely(struct chaos *c, struct player *p)
+{
+	struct end *e = p->e;
+	size_t n;
+
+	while ((n = message_size(e->rx.p + e->rx_pos, e->rx.n - e->rx_pos)) > 0) {
+		const char *m = e->rx.p + e->rx_pos;
+		bool second = m[0] == 'E' && p->failed;
+
+		p->failed = m[0] == 'E' || (p->failed && m[0] != 'Z');
+		if (m[0] == 'Z') {
+			p->ready++;
+			p->status = m[5];
+		}
+		if (p->ready > p->most || (m[0] == 'D' && is_others(c, p, m, n)) || (second && e->stream != NULL)) {
+			player_differs(c, p);
+			return;
+		}
+		e->rx_pos += n;
+	}
+	if (e->stream == NULL)
+		player_forget(p);
+}
+
+/* It hears that its server is lost, or by the status that its transaction is. */
+static bool is_of_loss(const struct chaos *c, const char *got, size_t n, const char *want, size_t k)
+{
+	if (c->died == 0 || n == 0)
+		return false;
+	if (got[0] == 'E')
+		return strncmp(error_code(got, n), "0800", 4) == 0 && got[6] == 'E' && got[7] == 'R';
+	return got[0] == 'Z' && k > 0 && want[0] == 'Z';
+}
+
 void player_compares(struct chaos *c, struct player *p)
 {
 	struct end *e = p->e;
 
 	if (e == NULL || !player_logs_in(p))
 		return;
+	if (p->loose) {
+		player_hears_loosely(c, p);
+		return;
+	}
 	for (;;) {
 		const char *got = e->rx.p + e->rx_pos, *want = p->want.out.p + p->want_pos;
 		size_t n = message_size(got, e->rx.n - e->rx_pos);
@@ -408,8 +476,16 @@ void player_compares(struct chaos *c, struct player *p)
 		} else if (k > 0 && want[0] == 'S') {
 			p->want_pos += k;
 		} else if (n > 0 && k > 0 && alike(got, n, want, k)) {
+			p->ready += got[0] == 'Z';
+			p->failed = got[0] == 'E' || (p->failed && got[0] != 'Z');
 			e->rx_pos += n;
 			p->want_pos += k;
+		} else if (is_of_loss(c, got, n, want, k)) {
+			say(c, "%s has lost its server, and stays", e->name);
+			p->loose = p->barrier = true;
+			p->sleeps = false;
+			player_hears_loosely(c, p);
+			return;
 		} else if (e->stream == NULL) {
 			player_lost(c, p);
 			return;

@@ -24,6 +24,14 @@ struct player {
 	int serials[SERIALS / 8]; /* of its Queries that a session of its own has run */
 	size_t n_serials;
 	unsigned char *may; /* the chaos's */
+	/*
+	 * It has lost its server: what its model says is not what it must get any more. What it has said is still answered, with
+	 * as many ReadyForQuery as there are Syncs at least, and Queries at most, and no two errors in a request.
+	 */
+	bool loose;
+	unsigned ready, least, most; /* ReadyForQuery: that it has had, and must and may have */
+	bool failed, copies;	     /* an error came since the last one; what it says has a COPY in it */
+	char status;		     /* of the last one */
 };
 
 struct host {
@@ -43,6 +51,7 @@ struct chaos {
 	unsigned char ran[SERIALS]; /* how often */
 	unsigned char may[SERIALS]; /* how often clients have asked for it */
 	bool must[SERIALS];
+	unsigned char owner[SERIALS]; /* which player has said it, from 1 */
 	bool session, deaths;
 	bool names;	    /* prepared statements may have one: there are none left from others */
 	bool refuses_names; /* max_prepared_statements is 0 */

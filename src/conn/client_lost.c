@@ -49,7 +49,7 @@ bool client_keeps(const struct conn *c)
 static bool is_loss(enum close_why why)
 {
 	return why == CLOSE_SERVER_SAID || why == CLOSE_SERVER_CRASHED || why == CLOSE_SERVER_PROTOCOL ||
-	       why == CLOSE_SERVER_PARAMETERS;
+	       why == CLOSE_SERVER_PARAMETERS || why == CLOSE_SERVER_MOVED;
 }
 
 /* ---- what is outstanding ------------------------------------------------------------------ */

@@ -236,6 +236,8 @@ static void decide(struct cluster *c)
 		switchover_end(c);
 	}
 	topology_refit(c);
+	if (c->now.say == CLUSTER_HOLD && was.say != CLUSTER_HOLD)
+		c->registry->ops->probe(c, c->registry->ctx); /* who takes its place is to be seen soon */
 }
 
 /* Is all that was suspected looked at? As long as there is no primary all is suspect. */

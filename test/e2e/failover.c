@@ -2,7 +2,6 @@
  * failover: a primary and its standbys behind entries with target_session_attrs:
  * who goes where, what waits while there is no primary, and where it runs then.
  */
-#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,21 +182,6 @@ static void restart(void **state)
 	assert_string_equal(PQgetvalue(db_result(one), 0, 0), "1");
 }
 
-/* Processes of a server that say nothing any more, and then do. */
-static void each_process(pid_t postmaster, int sig)
-{
-	char path[64], *at, *list;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)postmaster, (int)postmaster);
-	if (sig == SIGSTOP)
-		kill(postmaster, sig);
-	list = e2e_read(path);
-	for (long pid; (pid = strtol(list, &at, 10)) > 0; list = at)
-		kill((pid_t)pid, sig);
-	if (sig != SIGSTOP)
-		kill(postmaster, sig);
-}
-
 static void silence(void **state)
 {
 	struct cluster c = cluster_start("topology_check_interval = 0.2\ntopology_check_timeout = 0.5\n");
@@ -206,7 +190,7 @@ static void silence(void **state)
 	(void)state;
 	db_value(app, "insert into t values (1, 'x')");
 	WAIT_UNTIL(strcmp(pg_value(c.standby, "select count(*) from t"), "1") == 0);
-	each_process(pg_pid(c.primary), SIGSTOP);
+	pg_signal(c.primary, SIGSTOP);
 	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));
 	assert_true(PQsendQuery(app, "insert into t values (2, 'y') returning id"));
 	WAIT_UNTIL(waiting(c.b, "app") == 1);
@@ -214,7 +198,7 @@ static void silence(void **state)
 	assert_string_equal(PQgetvalue(db_result(app), 0, 0), "2");
 	assert_null(db_result(app));
 	assert_true(goes_to(app, c.standby));
-	each_process(pg_pid(c.primary), SIGCONT);
+	pg_signal(c.primary, SIGCONT);
 	WAIT_UNTIL(host_is(&c, c.primary, "state", "fenced"));
 	assert_string_equal(db_value(app, "select count(*) from t"), "2");
 }

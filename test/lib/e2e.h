@@ -153,6 +153,12 @@ struct pg *pg_start_standby(struct pg *primary);
 void pg_stop(struct pg *p);
 /* SIGQUIT: connections break without a word. pg_restart() brings it back on the same port. */
 void pg_crash(struct pg *p);
+/* A fast stop; pg_restart() brings it back. */
+void pg_shutdown(struct pg *p);
+/* kill -9 of all its processes at once. */
+void pg_kill(struct pg *p);
+/* SIGSTOP or SIGCONT to all its processes. */
+void pg_signal(struct pg *p, int sig);
 void pg_restart(struct pg *p);
 void pg_promote(struct pg *p);
 

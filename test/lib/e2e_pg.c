@@ -247,6 +247,32 @@ void pg_crash(struct pg *p)
 	end(p, SIGQUIT);
 }
 
+void pg_shutdown(struct pg *p)
+{
+	end(p, SIGINT);
+}
+
+void pg_signal(struct pg *p, int sig)
+{
+	char path[64], *at, *list;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)p->pid, (int)p->pid);
+	if (sig != SIGCONT)
+		kill(p->pid, sig);
+	list = e2e_read(path);
+	for (long pid; (pid = strtol(list, &at, 10)) > 0; list = at)
+		kill((pid_t)pid, sig);
+	if (sig == SIGCONT)
+		kill(p->pid, sig);
+}
+
+void pg_kill(struct pg *p)
+{
+	pg_signal(p, SIGSTOP); /* none is forked meanwhile */
+	pg_signal(p, SIGKILL);
+	end(p, SIGKILL);
+}
+
 void pg_restart(struct pg *p)
 {
 	end(p, SIGINT);

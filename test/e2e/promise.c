@@ -1,0 +1,315 @@
+/*
+ * promise: what clients feel when the primary changes. A load of single
+ * statements and of short transactions runs while it does; what each client was
+ * told is held against what stands on the last primary: no row that was
+ * acknowledged may be missing, none may be there twice, nobody may be
+ * disconnected, and the errors are the two that say whether to repeat.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "lib/e2e.h"
+
+enum { CLIENTS = 50, POOL = 10, ROWS_MAX = 200000 };
+
+/* What became of a row. */
+enum fate { NEVER, ACKNOWLEDGED, UNKNOWN, REFUSED };
+
+struct load {
+	struct pg *primary, *standby;
+	struct bouncer *b;
+	char dsn[300];
+	atomic_bool stop;
+	atomic_int next, lost, errors_08006, errors_08007, others, done, transactions_failed;
+	atomic_long worst_us;
+	atomic_char fates[ROWS_MAX];
+	char other[200]; /* the first error that is neither */
+	pthread_t threads[CLIENTS];
+};
+
+struct worker {
+	struct load *load;
+	int number;
+};
+
+static long now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000L + t.tv_nsec / 1000;
+}
+
+/* The state that the first error gives; NULL: it went well. */
+static const char *run(struct load *l, PGconn *c, const char *sql, char state[6])
+{
+	long from = now_us(), took;
+	PGresult *r = PQexec(c, sql);
+	ExecStatusType status = PQresultStatus(r);
+	const char *code = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+	bool ok = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+
+	snprintf(state, 6, "%s", code ? code : "");
+	if (!ok && strcmp(state, "08006") != 0 && strcmp(state, "08007") != 0 && strcmp(state, "25P02") != 0) {
+		if (!atomic_fetch_add(&l->others, 1))
+			snprintf(l->other, sizeof(l->other), "%s: %s", sql, PQresultErrorMessage(r));
+	}
+	PQclear(r);
+	took = now_us() - from;
+	for (long worst = l->worst_us; took > worst && !atomic_compare_exchange_weak(&l->worst_us, &worst, took);)
+		;
+	return ok ? NULL : state;
+}
+
+static enum fate fate_of(struct load *l, const char *state)
+{
+	if (!state)
+		return ACKNOWLEDGED;
+	if (!strcmp(state, "08007")) {
+		l->errors_08007++;
+		return UNKNOWN;
+	}
+	if (!strcmp(state, "08006")) {
+		l->errors_08006++;
+		return REFUSED;
+	}
+	return UNKNOWN;
+}
+
+static void insert_one(struct load *l, PGconn *c)
+{
+	int id = l->next++;
+	char sql[100], state[6];
+
+	snprintf(sql, sizeof(sql), "insert into rows values (%d)", id);
+	l->fates[id] = (char)fate_of(l, run(l, c, sql, state));
+}
+
+static void insert_three(struct load *l, PGconn *c)
+{
+	int id[3];
+	const char *failed;
+	char sql[100], state[6];
+	enum fate fate;
+
+	failed = run(l, c, "begin", state);
+	for (int i = 0; i < 3; i++) {
+		id[i] = l->next++;
+		snprintf(sql, sizeof(sql), "insert into rows values (%d)", id[i]);
+		if (!failed)
+			failed = run(l, c, sql, state);
+	}
+	if (!failed)
+		failed = run(l, c, "commit", state);
+	fate = fate_of(l, failed);
+	l->transactions_failed += failed != NULL;
+	for (int i = 0; i < 3; i++)
+		l->fates[id[i]] = (char)fate;
+	if (PQtransactionStatus(c) != PQTRANS_IDLE)
+		run(l, c, "rollback", state);
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	struct load *l = w->load;
+	PGconn *c = PQconnectdb(l->dsn);
+
+	while (!l->stop && l->next < ROWS_MAX - 4 * CLIENTS) {
+		if (w->number & 1)
+			insert_three(l, c);
+		else
+			insert_one(l, c);
+		if (PQstatus(c) != CONNECTION_OK) {
+			if (!l->lost++ && !l->other[0])
+				snprintf(l->other, sizeof(l->other), "lost: %s", PQerrorMessage(c));
+			break;
+		}
+		l->done++;
+		/* Not as fast as can be: what counts is the event. */
+		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+	}
+	PQfinish(c);
+	free(w);
+	return NULL;
+}
+
+static struct load *load_start(void)
+{
+	struct load *l = calloc(1, sizeof(*l));
+
+	assert_non_null(l);
+	l->primary = pg_start(&(struct pg_options){.conf = "wal_retrieve_retry_interval = 100ms\n"});
+	pg_value(l->primary, "create table rows (id int)");
+	pg_value(l->primary, "grant all on rows to public");
+	l->standby = pg_start_standby(l->primary);
+	pg_value(l->primary, "alter system set synchronous_standby_names = '*'");
+	pg_value(l->primary, "select pg_reload_conf()");
+	WAIT_UNTIL(strcmp(pg_value(l->primary, "select sync_state from pg_stat_replication"), "sync") == 0);
+	l->b = bouncer_start(&(struct bouncer_options){
+		.databases = e2e_text(
+			"app = host=127.0.0.1,127.0.0.1 port=%d,%d dbname=postgres target_session_attrs=read-write",
+			pg_port(l->primary), pg_port(l->standby)),
+		.settings = e2e_text(
+			"auth_type = trust\ndefault_pool_size = %d\nmonitor_user = app_scram\ndefer_begin = 1\n"
+			"log_connections = 0\nlog_disconnections = 0\n",
+			POOL),
+	});
+	snprintf(l->dsn, sizeof(l->dsn), "%s dbname=app user=app_scram", bouncer_dsn(l->b));
+	for (int i = 0; i < CLIENTS; i++) {
+		struct worker *w = malloc(sizeof(*w));
+
+		assert_non_null(w);
+		*w = (struct worker){l, i};
+		assert_int_equal(pthread_create(&l->threads[i], NULL, work, w), 0);
+	}
+	WAIT_UNTIL(l->done > 20 * CLIENTS);
+	l->worst_us = 0;
+	return l;
+}
+
+/* Work has gone on for a while since then. */
+static bool has_done_more(struct load *l, int since)
+{
+	return l->done + l->lost * 1000 > since + 10 * CLIENTS;
+}
+
+/* last: the primary at the end. took_ms: from the event to its being able to take writes. */
+static void load_end(struct load *l, const char *what, struct pg *last, long took_ms, int errors_max)
+{
+	int since = l->done, acknowledged = 0, missing = 0, twice;
+	PGresult *r;
+	PGconn *c;
+
+	WAIT_UNTIL(has_done_more(l, since));
+	l->stop = true;
+	for (int i = 0; i < CLIENTS; i++)
+		pthread_join(l->threads[i], NULL);
+	c = db_connect("%s", pg_dsn(last));
+	r = db_keep(PQexec(c, "select id, count(*) from rows group by id order by id"));
+	twice = 0;
+	for (int i = 0; i < PQntuples(r); i++) {
+		int id = atoi(PQgetvalue(r, i, 0));
+
+		twice += atoi(PQgetvalue(r, i, 1)) > 1;
+		if (l->fates[id] == REFUSED)
+			fail_msg("row %d was said to be refused (08006), and is there", id);
+		if (l->fates[id] == ACKNOWLEDGED) {
+			l->fates[id] = NEVER;
+			acknowledged++;
+		}
+	}
+	for (int id = 0; id < l->next; id++)
+		missing += l->fates[id] == ACKNOWLEDGED;
+	print_message(
+		"# %-34s %3d 08007, %3d 08006, %d others, %d clients lost, %d missing, %d twice of %d; worst wait %ld ms, "
+		"the server itself %ld ms\n",
+		what, (int)l->errors_08007, (int)l->errors_08006, (int)l->others, (int)l->lost, missing, twice,
+		acknowledged, (long)l->worst_us / 1000, took_ms);
+	if (l->other[0])
+		print_message("# %s\n", l->other);
+	assert_int_equal(l->lost, 0);
+	assert_int_equal(l->others, 0);
+	assert_int_equal(missing, 0);
+	assert_int_equal(twice, 0);
+	assert_in_range(l->errors_08007, 0, errors_max);
+	assert_in_range(l->errors_08006, 0, errors_max);
+	free(l);
+}
+
+/* A new primary asks no standby for its word. */
+static long promote(struct load *l, long from_ms)
+{
+	pg_promote(l->standby);
+	return e2e_now_ms() - from_ms;
+}
+
+static void planned(void **state)
+{
+	struct load *l = load_start();
+	long from;
+
+	(void)state;
+	bouncer_command(l->b, "switchover");
+	from = e2e_now_ms();
+	pg_shutdown(l->primary);
+	load_end(l, "SWITCHOVER, stop, promote", l->standby, promote(l, from), 0);
+}
+
+static void fast_stop(void **state)
+{
+	struct load *l = load_start();
+	long from = e2e_now_ms();
+
+	(void)state;
+	pg_shutdown(l->primary);
+	load_end(l, "fast stop, promote", l->standby, promote(l, from), POOL);
+}
+
+static void kill_all(void **state)
+{
+	struct load *l = load_start();
+	long from = e2e_now_ms();
+
+	(void)state;
+	pg_kill(l->primary);
+	load_end(l, "kill -9 of all processes, promote", l->standby, promote(l, from), POOL);
+}
+
+static void stop_all(void **state)
+{
+	struct load *l = load_start();
+	long from = e2e_now_ms();
+
+	(void)state;
+	pg_signal(l->primary, SIGSTOP);
+	load_end(l, "SIGSTOP of all processes, promote", l->standby, promote(l, from), POOL);
+	pg_signal(l->primary, SIGCONT);
+}
+
+static void restart_in_place(void **state)
+{
+	struct load *l = load_start();
+	long from = e2e_now_ms();
+
+	(void)state;
+	pg_restart(l->primary);
+	load_end(l, "restart of the primary in place", l->primary, e2e_now_ms() - from, POOL);
+}
+
+/* What the old primary gets after its return: nothing. */
+static void old_one_returns(void **state)
+{
+	struct load *l = load_start();
+	long from = e2e_now_ms(), took;
+	char *rows;
+	int since;
+
+	(void)state;
+	pg_shutdown(l->primary);
+	took = promote(l, from);
+	pg_restart(l->primary);
+	rows = pg_value(l->primary, "select count(*) from rows");
+	since = l->done;
+	WAIT_UNTIL(has_done_more(l, since));
+	assert_string_equal(pg_value(l->primary, "select count(*) from rows"), rows);
+	load_end(l, "the old primary comes back", l->standby, took, POOL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		e2e_test(planned),
+		e2e_test(fast_stop),
+		e2e_test(kill_all),
+		e2e_test(stop_all),
+		e2e_test(restart_in_place),
+		e2e_test(old_one_returns),
+	};
+
+	e2e_init();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -124,7 +124,7 @@ struct link_lost {
 
 /* What a server tells the client that it is linked to. */
 struct link_client_ops {
-	/* The parameters are set (now), or could not be: then the server is to be closed. */
+	/* The parameters are set (now), or could not be: then the server is to be closed. code NULL: for what others have left there. */
 	void (*prepared)(struct conn *c, bool ok, const char *code, const char *text, struct vars *now);
 	/* A ParameterStatus passes. */
 	void (*told)(struct conn *c, const char *name, const char *value);

@@ -615,7 +615,12 @@ static void client_prepared(struct conn *c, bool ok, const char *code, const cha
 		return;
 	}
 	client_unlink(cl);
-	client_refuse_pending(cl, code, text, NULL);
+	if (code) {
+		client_refuse_pending(cl, code, text, NULL);
+	} else { /* it is not the client's fault: it asks for another one, and this one is no more */
+		client_answered(cl);
+		relay_resume(c);
+	}
 	conn_close(s, CLOSE_SERVER_PARAMETERS, text);
 }
 

@@ -15,7 +15,7 @@
 #include "proto/msgw.h"
 #include "proto/wire.h"
 
-enum { OWNQ_ROW_MAX = 65536, OWNQ_COLUMNS = 64 };
+enum { OWNQ_ROW_MAX = 16 * 1024 * 1024, OWNQ_COLUMNS = 64 };
 
 struct ownq {
 	ownq_row *row;
@@ -75,6 +75,16 @@ void ownq_start(struct server *s, const struct ownq_call *q)
 	conn_settle(&s->c);
 }
 
+/* The first error counts. */
+static void ownq_fail(struct ownq *o, const char *code, const char *text)
+{
+	if (o->failed)
+		return;
+	o->failed = true;
+	snprintf(o->code, sizeof(o->code), "%s", code);
+	snprintf(o->text, sizeof(o->text), "%s", text);
+}
+
 static enum verdict ownq_on_row(struct server *s, const struct msg *m, uint32_t *arg)
 {
 	const char *values[OWNQ_COLUMNS];
@@ -82,8 +92,12 @@ static enum verdict ownq_on_row(struct server *s, const struct msg *m, uint32_t 
 	struct msgr r;
 	unsigned n;
 
-	if (!s->ownq->row || m->len > OWNQ_ROW_MAX)
+	if (!s->ownq->row)
 		return V_DROP;
+	if (m->len > OWNQ_ROW_MAX) { /* what it says is not known then */
+		ownq_fail(s->ownq, "54000", "a row is too long");
+		return V_DROP;
+	}
 	if (m->have < m->len) {
 		*arg = m->len;
 		return V_MORE;
@@ -117,11 +131,7 @@ static void ownq_on_error(struct server *s, const struct msg *m)
 
 	wire_error_fields(m, &f);
 	ring_error(&s->ring, server_stmt_undo, s);
-	if (o->failed)
-		return;
-	o->failed = true;
-	snprintf(o->code, sizeof(o->code), "%s", f.code);
-	snprintf(o->text, sizeof(o->text), "%s", f.message);
+	ownq_fail(o, f.code, f.message);
 }
 
 /* The query is over. Its struct goes before the callback, which may begin another. */

@@ -571,10 +571,19 @@ static void server_cancelled(struct conn *c, bool lost)
 		server_done(c);
 }
 
+/* Has it something that others have SET, and that its client does not want? Who that was may have had rights to set it. */
+static bool server_has_leftovers(const struct server *s)
+{
+	for (size_t i = 0; i < vars_count(s->vars); i++)
+		if (!vars_get(s->at_login, vars_name(s->vars, i)) && !vars_get(s->wanted, vars_name(s->vars, i)))
+			return true;
+	return false;
+}
+
 static void server_prepared(struct server *s, const struct ownq_result *r, void *arg)
 {
 	struct conn *cl = s->c.peer;
-	bool ok = r->ok && r->status == 'I';
+	bool ok = r->ok && r->status == 'I', others = !ok && server_has_leftovers(s);
 
 	(void)arg;
 	if (ok)
@@ -589,7 +598,10 @@ static void server_prepared(struct server *s, const struct ownq_result *r, void 
 	}
 	if (ok)
 		server_goto(s, SS_ACTIVE);
-	cl->ops->asks->prepared(cl, ok, r->ok ? "25P02" : r->code,
+	cl->ops->asks->prepared(cl, ok,
+		others	? NULL
+		: r->ok ? "25P02"
+			: r->code,
 		r->ok ? "the parameters left a transaction open" : r->text, s->vars);
 }
 

@@ -34,7 +34,8 @@ struct session {
 	unsigned n, size;
 	bool resets;
 	bool all;	/* any parameter may have been set */
-	bool reset_all; /* all were taken back */
+	bool reset_all; /* all were taken back ... */
+	bool discards;	/* ... and who the session is, by DISCARD ALL */
 	bool blind;	/* a text was sent that could not be read to its end: it may have changed anything */
 	bool failed;	/* an error came since the last ReadyForQuery */
 	bool undone;	/* the last tag was ROLLBACK */
@@ -181,6 +182,12 @@ struct noting {
 	const struct sql_stmt *st;
 };
 
+/* Who the session is RESET ALL does not take back. */
+static bool is_identity(const char *name)
+{
+	return !strcasecmp(name, "role") || !strcasecmp(name, "session_authorization");
+}
+
 static void note_change(void *arg, enum sql_change what, const char *param)
 {
 	const struct noting *n = arg;
@@ -196,8 +203,10 @@ static void note_change(void *arg, enum sql_change what, const char *param)
 			touch(s, "role", true); /* which it takes back */
 	} else if (what == SQL_CHANGE_RESET_ALL || what == SQL_CHANGE_DISCARD_ALL) {
 		s->reset_all = true;
+		s->discards = s->discards || what == SQL_CHANGE_DISCARD_ALL;
 		for (unsigned i = 0; i < s->n; i++)
-			s->names[i].reset = true;
+			if (what == SQL_CHANGE_DISCARD_ALL || !is_identity(s->names[i].name))
+				s->names[i].reset = true;
 	} else if (what == SQL_CHANGE_UNKNOWN) {
 		s->blind = true;
 	}
@@ -399,7 +408,7 @@ static void put_rows(const struct session *s, const struct vars *now, const stru
 	for (size_t i = 0; (s->reset_all || s->all) && i < vars_count(now); i++)
 		if (!vars_get(reported, vars_name(now, i)) && !is_touched(s, vars_name(now, i)) &&
 			is_read_first(vars_name(now, i)) == first)
-			put_name_row(sql, vars_name(now, i), true);
+			put_name_row(sql, vars_name(now, i), s->discards || !is_identity(vars_name(now, i)));
 	if (s->all && first && !is_touched(s, timeout) && !vars_get(now, timeout))
 		put_name_row(sql, timeout, true);
 	if (s->all && !first)

@@ -37,6 +37,19 @@ static void lower(char *s)
 
 /* ---- SET, RESET ---- */
 
+/* What is created in pg_temp is temporary; where that comes behind other schemas nothing is. */
+static void read_first_schema(struct sql_reader *r, const struct tell *to)
+{
+	static const char quoted[] = "'pg_temp'";
+	char name[SQL_NAME];
+
+	sqlscan_read(r); /* the sign, or TO */
+	if ((is_name(&r->t) && sqlscan_fold(&r->t, name, sizeof(name)) && strcmp(name, "pg_temp") == 0) ||
+		(r->t.kind == TOK_STRING && r->t.len == sizeof(quoted) - 1 &&
+			strncasecmp(r->t.text, quoted, sizeof(quoted) - 1) == 0))
+		tell(to, SQL_CHANGE_TEMP);
+}
+
 /* A parameter's name of one or more parts. Their names have no case, quoted or not. */
 static void read_param(struct sql_reader *r, const struct tell *to)
 {
@@ -60,6 +73,8 @@ static void read_param(struct sql_reader *r, const struct tell *to)
 	}
 	lower(param);
 	tell_param(to, r->t.kind == TOK_CUT ? "" : param);
+	if (strcmp(param, "search_path") == 0)
+		read_first_schema(r, to);
 }
 
 static void read_characteristics(struct sql_reader *r, const struct tell *to)

@@ -207,6 +207,7 @@ static void client_survives(struct client *cl, const struct link_lost *l)
 		vars_unref(&x.back);
 	}
 	client_answered(cl);
+	conn_settle(&cl->c); /* the time limits of what it is now */
 	relay_resume(&cl->c);
 }
 

@@ -149,6 +149,8 @@ static void extended(struct chaos *c, struct bytes *b, const char *sql, bool nam
 
 	if (named && pick(c, 6) == 0)
 		about(b, 'C', 'S', names[pick(c, 4)]);
+	if (named)
+		c->named[serial_of(sql)] = true;
 	if (!again) {
 		bytes_str(&m, name);
 		bytes_str(&m, sql);

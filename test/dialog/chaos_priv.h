@@ -51,6 +51,7 @@ struct chaos {
 	unsigned char ran[SERIALS]; /* how often */
 	unsigned char may[SERIALS]; /* how often clients have asked for it */
 	bool must[SERIALS];
+	bool named[SERIALS];	      /* of a prepared statement with a name, which may be run again */
 	unsigned char owner[SERIALS]; /* which player has said it, from 1 */
 	bool session, deaths;
 	bool names;	    /* prepared statements may have one: there are none left from others */

@@ -470,6 +470,62 @@ static void test_names(void **state)
 	world_free(&w);
 }
 
+static void count_undo(const struct request *q, bool failed, struct request *later, void *arg)
+{
+	char *at = (char *)arg + strlen(arg);
+
+	(void)later;
+	*at = kind_letter(q->kind);
+	at[1] = failed ? '!' : '\0';
+	at[2] = '\0';
+}
+
+/* The server is lost: each batch is undone as if it had failed, the last of it first, and the ring is as it was. */
+static void test_fail(void **state)
+{
+	struct ring r = {0};
+	char undone[40] = "";
+
+	(void)state;
+	for (const char *p = "QQPBESSCE"; *p; p++)
+		ring_push(&r, (struct request){.kind = (uint8_t)letter_kind(*p)});
+	ring_fail(&r, count_undo, undone);
+	assert_string_equal(undone, "EBP!EC!");
+	assert_int_equal(r.n, 9);
+	assert_int_equal(ring_get(&r, 0)->kind, REQ_QUERY);
+	assert_int_equal(ring_get(&r, 8)->kind, REQ_EXECUTE);
+	assert_false(ring_get(&r, 5)->bare);
+	assert_true(ring_get(&r, 6)->bare);
+	ring_free(&r);
+	ring_fail(&r, count_undo, undone); /* an empty one */
+}
+
+/* What is known of the part of a batch that is answered. */
+static void test_answered(void **state)
+{
+	struct ring r = {0};
+
+	(void)state;
+	ring_push(&r, (struct request){.kind = REQ_BIND});
+	ring_push(&r, (struct request){.kind = REQ_EXECUTE});
+	ring_push(&r, (struct request){.kind = REQ_EXECUTE, .ends = ENDS_BY_COMMIT});
+	ring_push(&r, (struct request){.kind = REQ_CLOSE});
+	ring_push(&r, (struct request){.kind = REQ_SYNC});
+	ring_push(&r, (struct request){.kind = REQ_QUERY, .ends = ENDS_BY_COMMIT});
+	ring_pop(&r);
+	assert_false(r.ran);
+	ring_pop(&r);
+	assert_true(r.ran && !r.ended);
+	ring_pop(&r);
+	ring_pop(&r);
+	assert_true(r.ran && r.ended);
+	ring_pop(&r);
+	assert_false(r.ran || r.ended);
+	ring_pop(&r);
+	assert_false(r.ran || r.ended);
+	ring_free(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -482,6 +538,8 @@ int main(void)
 		cmocka_unit_test(test_later),
 		cmocka_unit_test(test_references),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_fail),
+		cmocka_unit_test(test_answered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,6 +104,7 @@ struct registry {
 	struct stmt_table *stmts;
 	struct endpoints endpoints;
 	struct cluster_list clusters;
+	struct failovers failovers;
 	struct htab databases, users;
 	struct pool_list pools; /* all, by age */
 	struct htab pool_index; /* the same, struct pool.by_key */

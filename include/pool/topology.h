@@ -23,6 +23,26 @@ struct database;
 struct endpoint;
 struct registry;
 
+/* A change of the primary, or its return. */
+struct failover {
+	int64_t decided_us;
+	char databases[64];	 /* that want a primary of the cluster, as far as there is room */
+	char from[280], to[280]; /* host and port */
+	uint32_t timeline;
+	char trigger[120];
+	int64_t detect_us;  /* from the first suspicion to the decision */
+	unsigned held;	    /* clients that waited then */
+	uint64_t failed;    /* requests that were told 08006 or 08007 */
+	int64_t resumed_us; /* from the decision to the first server connection; -1: there was none yet */
+};
+
+/* The last ones, the newest at last - 1 modulo their number. */
+enum { FAILOVERS = 100 };
+struct failovers {
+	struct failover *v; /* NULL: there were none */
+	uint64_t last;
+};
+
 struct cluster {
 	TAILQ_ENTRY(cluster) all;
 	struct registry *registry;
@@ -31,7 +51,11 @@ struct cluster {
 	struct cluster_memory memory;
 	struct cluster_decision now;
 	int64_t made_us;
-	int64_t suspect_us; /* since when something may be wrong; 0: nothing is */
+	char trigger[120];	/* why it was suspected first */
+	int64_t lost_us;	/* since when there has been no primary; 0: there is one */
+	uint64_t failed;	/* requests that were told 08006 or 08007 since the last decision */
+	struct failover *event; /* the last one, as long as no server connection came behind it */
+	int64_t suspect_us;	/* since when something may be wrong; 0: nothing is */
 	struct switchover switching;
 	struct timer timer; /* a first decision is due, whoever has not answered */
 };
@@ -67,6 +91,11 @@ void topology_promote(struct endpoint *ep, bool force);
 bool topology_fits(const struct database *d, const struct endpoint *ep);
 /* A bit for each host of d (of the first 64) that does not. */
 uint64_t topology_unfit(const struct database *d);
+
+/* A server connection for d has come to be. */
+void topology_resumed(struct database *d);
+/* A request of a client of d was told 08006 or 08007. */
+void topology_failed(struct database *d);
 
 /* As SHOW has them. */
 const char *topology_role(const struct endpoint *ep);

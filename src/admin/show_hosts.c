@@ -1,6 +1,7 @@
 /*
  * show_hosts: SHOW HOSTS, the endpoints whose role counts. A row is a struct
- * endpoint. Who looks has positions read for a while, not only roles.
+ * endpoint. Who looks has positions read for a while, not only roles. And SHOW
+ * FAILOVERS, whose rows are struct failover, the newest first.
  */
 #include "admin/control.h"
 #include "base/timer.h"
@@ -125,3 +126,54 @@ static void rows_hosts(const struct show *s)
 }
 
 const struct show_table show_hosts = {hosts_columns, LENGTH(hosts_columns), rows_hosts};
+
+static void get_decided(struct cell *c, const void *row, unsigned arg)
+{
+	(void)arg;
+	cell_time(c, ((const struct failover *)row)->decided_us);
+}
+
+static void get_words(struct cell *c, const void *row, unsigned arg)
+{
+	const struct failover *f = row;
+	const char *const words[] = {f->databases, f->from, f->to, f->trigger};
+
+	cell_text(c, words[arg]);
+}
+
+enum { FAILOVER_TIMELINE, FAILOVER_DETECT, FAILOVER_HELD, FAILOVER_REPLAYED, FAILOVER_FAILED, FAILOVER_RESUMED };
+
+/* No request is run again by itself. */
+static void get_count(struct cell *c, const void *row, unsigned arg)
+{
+	const struct failover *f = row;
+	const int64_t numbers[] = {
+		f->timeline, f->detect_us / 1000, f->held, 0, (int64_t)f->failed, f->resumed_us / 1000};
+
+	if (arg != FAILOVER_RESUMED || f->resumed_us >= 0)
+		cell_number(c, numbers[arg]);
+}
+
+static const struct column failovers_columns[] = {
+	{"time", COLUMN_TEXT, get_decided, 0},
+	{"database", COLUMN_TEXT, get_words, 0},
+	{"from", COLUMN_TEXT, get_words, 1},
+	{"to", COLUMN_TEXT, get_words, 2},
+	{"timeline", COLUMN_INT8, get_count, FAILOVER_TIMELINE},
+	{"trigger", COLUMN_TEXT, get_words, 3},
+	{"detect_ms", COLUMN_INT8, get_count, FAILOVER_DETECT},
+	{"held", COLUMN_INT8, get_count, FAILOVER_HELD},
+	{"replayed", COLUMN_INT8, get_count, FAILOVER_REPLAYED},
+	{"failed", COLUMN_INT8, get_count, FAILOVER_FAILED},
+	{"resumed_ms", COLUMN_INT8, get_count, FAILOVER_RESUMED},
+};
+
+static void rows_failovers(const struct show *s)
+{
+	const struct failovers *f = &s->control->pooler->registry.failovers;
+
+	for (uint64_t i = 1; i <= f->last && i <= FAILOVERS; i++)
+		show_row(s, &f->v[(f->last - i) % FAILOVERS]);
+}
+
+const struct show_table show_failovers = {failovers_columns, LENGTH(failovers_columns), rows_failovers};

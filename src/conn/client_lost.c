@@ -12,6 +12,7 @@
 #include "conn/link.h"
 #include "conn/relay.h"
 #include "conn/ring.h"
+#include "pool/topology.h"
 #include "pool/vars.h"
 #include "proto/msgw.h"
 
@@ -117,6 +118,7 @@ static void loss_error(struct loss *x, bool maybe)
 	if (client_settings(cl)->log_pooler_errors)
 		conn_log(&cl->c, LL_WARNING, "pooler error: %s (%s)", e.message, x->l->text);
 	msgw_error(relay_out(&cl->c), &e);
+	topology_failed(cl->db);
 	x->told = true;
 }
 

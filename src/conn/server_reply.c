@@ -13,6 +13,8 @@
 #include "conn/relay.h"
 #include "conn/server_priv.h"
 #include "conn/session.h"
+#include "pool/pool.h"
+#include "pool/registry.h"
 #include "pool/stmt.h"
 #include "pool/vars.h"
 #include "proto/msgw.h"
@@ -179,13 +181,16 @@ static void server_words(const struct error_fields *f, char *buf, size_t size)
 	snprintf(buf, size, "%s %s: %s", f->severity, f->code, f->message);
 }
 
-/* A FATAL error is the last that it says. What that means for its client is for the client to say, if it stays. */
+/*
+ * A FATAL error is the last that it says. What that means for its client is for the client to say, if it stays. Of what the
+ * client has done to the protocol it is told, and goes.
+ */
 static bool server_ends(struct server *s, const struct error_fields *f)
 {
 	struct conn *cl = s->c.peer;
 	char text[400];
 
-	if (!cl || !cl->ops->asks->keeps(cl))
+	if (!cl || !strcmp(f->code, "08P01") || !cl->ops->asks->keeps(cl))
 		return false;
 	server_words(f, text, sizeof(text));
 	conn_close(&s->c, CLOSE_SERVER_SAID, text);
@@ -250,17 +255,28 @@ static enum verdict server_on_notice(struct server *s, const struct msg *m, uint
 /*
  * What was put in front of a Query failed, within a batch that the client has open: the error is the Query's, and the server
  * skips the Query up to a Sync that nobody may send. So it gets one, whose ReadyForQuery is the Query's. What was sent behind
- * the Query has been skipped too, and is not to be had any more: false, the client is closed.
+ * the Query has been skipped too, and is not to be had any more: then the client is closed.
  */
-static bool server_ends_query(struct server *s, bool last)
+static void server_ends_query(struct server *s, bool last)
 {
 	if (!last) {
-		conn_close(&s->c, CLOSE_SERVER_CRASHED, NULL);
-		return false;
+		conn_close(s->c.peer, CLOSE_SERVER_CRASHED, NULL);
+		return;
 	}
 	msgw_sync(relay_out(&s->c));
 	server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_FORWARD});
-	return true;
+}
+
+/* "cannot execute ... in a read-only transaction": of a server that is believed to be the primary, if its client has not asked for that. */
+static void server_read_only(struct server *s, const struct error_fields *f)
+{
+	bool prevented =
+		!strcmp(f->routine, "PreventCommandIfReadOnly") || !strcmp(f->routine, "PreventCommandDuringRecovery");
+	const char *asked = vars_get(s->vars, "default_transaction_read_only");
+
+	if (s->slot.pool && s->slot.pool->db->cluster && prevented && !f->context[0] &&
+		(!asked || strcmp(asked, "on") != 0))
+		topology_suspect(s->endpoint, "it takes no writes");
 }
 
 static enum verdict server_on_error(struct server *s, const struct msg *m, uint32_t *arg)
@@ -279,6 +295,8 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 	wire_error_fields(m, &f);
 	if (strlen(f.code) != 5)
 		return server_nonsense(s, "an error without an SQLSTATE");
+	if (!strcmp(f.code, "25006"))
+		server_read_only(s, &f);
 	fatal = !strcmp(f.severity, "FATAL") || !strcmp(f.severity, "PANIC");
 	if (fatal && server_ends(s, &f))
 		return V_CLOSED;
@@ -292,7 +310,9 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 		v = server_rename_error(s, m, front->name, f.code);
 	skips = front && front->action == ACT_FRONT && !front->begins && ring_skips_query(&s->ring, &last);
 	q = ring_error(&s->ring, server_stmt_undo, s);
-	if (skips && !fatal && s->c.peer && !server_ends_query(s, last))
+	if (skips && !fatal && s->c.peer)
+		server_ends_query(s, last);
+	if (conn_is_closed(&s->c))
 		return V_CLOSED;
 	if (q.action != ACT_SWALLOW) {
 		session_failed(s->session);

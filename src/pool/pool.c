@@ -350,6 +350,7 @@ void pool_slot_login_done(struct slot *s)
 	failure_forget(p);
 	s->checked = true;
 	slot_move(s, SLOT_IDLE);
+	topology_resumed(p->db);
 	mark_greets(p->db);
 	pool_mark(p);
 }

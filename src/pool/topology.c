@@ -4,6 +4,9 @@
  */
 #include "pool/topology.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "pool/endpoint.h"
@@ -222,15 +225,98 @@ static void settle_members(struct cluster *c, const struct sight *seen)
 	}
 }
 
+/* ---- what is remembered of it --------------------------------------------------------------- */
+
+static unsigned count_waiting(const struct cluster *c)
+{
+	const struct pool *p;
+	unsigned n = 0;
+
+	TAILQ_FOREACH (p, &c->registry->pools, all)
+		if (p->db->cluster == c && p->db->target == TARGET_PRIMARY)
+			n += p->waiting;
+	return n;
+}
+
+static void name_databases(const struct cluster *c, char *out, size_t size)
+{
+	const struct htab *h = &c->registry->databases;
+	size_t len = 0;
+
+	out[0] = '\0';
+	for (struct hnode *n = htab_next(h, NULL); n != NULL; n = htab_next(h, n)) {
+		const struct database *d = container_of(n, struct database, by_name);
+
+		if (d->cluster == c && d->target == TARGET_PRIMARY && len + strlen(d->name) + 2 < size)
+			len += (size_t)snprintf(out + len, size - len, "%s%s", len > 0 ? "," : "", d->name);
+	}
+}
+
+static void name_host(const struct endpoint *ep, char *out, size_t size)
+{
+	snprintf(out, size, "%s:%u", ep->host, ep->port);
+}
+
+/* was: the primary before, or NULL. */
+static void remember(struct cluster *c, const struct endpoint *was)
+{
+	struct failovers *f = &c->registry->failovers;
+	struct failover *e;
+
+	if (f->v == NULL)
+		f->v = xcalloc(MEM_DATABASE, FAILOVERS, sizeof *f->v);
+	e = &f->v[f->last++ % FAILOVERS];
+	for (struct cluster *o = TAILQ_FIRST(&c->registry->clusters); o != NULL; o = TAILQ_NEXT(o, all))
+		if (o->event == e) /* it is so old that its place is taken */
+			o->event = NULL;
+	*e = (struct failover){.decided_us = clock_us(),
+		.timeline = c->memory.timeline,
+		.held = count_waiting(c),
+		.failed = c->failed,
+		.resumed_us = -1};
+	e->detect_us = c->suspect_us != 0 ? clock_us() - c->suspect_us : 0;
+	name_databases(c, e->databases, sizeof e->databases);
+	if (was != NULL)
+		name_host(was, e->from, sizeof e->from);
+	name_host(c->now.primary, e->to, sizeof e->to);
+	snprintf(e->trigger, sizeof e->trigger, "%s", c->trigger[0] != '\0' ? c->trigger : "seen by a probe");
+	c->event = e;
+	c->failed = 0;
+	c->trigger[0] = '\0';
+}
+
+void topology_resumed(struct database *d)
+{
+	struct cluster *c = d->cluster;
+
+	if (c == NULL || c->event == NULL || d->target != TARGET_PRIMARY)
+		return;
+	c->event->resumed_us = clock_us() - c->event->decided_us;
+	c->event = NULL;
+}
+
+void topology_failed(struct database *d)
+{
+	if (d->cluster == NULL)
+		return;
+	if (d->cluster->event != NULL)
+		d->cluster->event->failed++;
+	else
+		d->cluster->failed++;
+}
+
 static void decide(struct cluster *c)
 {
 	struct cluster_decision was = c->now;
+	const struct endpoint *before = was.say == CLUSTER_SERVE ? was.primary : c->memory.primary;
 	struct sight *seen = sights(c);
 
 	c->now = cluster_decide(&c->memory, seen, c->n, is_complete(c));
 	settle_members(c, seen);
 	xfree(MEM_DATABASE, seen);
 	say(&was, &c->now);
+	if (c->now.say == CLUSTER_SERVE && before != NULL && (was.say != CLUSTER_SERVE || c->now.moved))
+		remember(c, before);
 	if (c->now.say == CLUSTER_SERVE && c->now.moved) {
 		c->suspect_us = 0;
 		switchover_end(c);
@@ -249,6 +335,8 @@ static void refute(struct cluster *c)
 		if (c->members[i]->seen_us <= c->suspect_us && !c->members[i]->blind)
 			return;
 	c->suspect_us = 0;
+	c->trigger[0] = '\0';
+	c->failed = 0;
 	for (size_t i = 0; i < c->n; i++)
 		c->members[i]->refuted_us = clock_us();
 }
@@ -311,6 +399,7 @@ void topology_suspect(struct endpoint *ep, const char *why)
 	if (ep->refuted_us != 0 && clock_us() - ep->refuted_us < r->config->set.topology_check_interval)
 		return;
 	c->suspect_us = clock_us();
+	snprintf(c->trigger, sizeof c->trigger, "%.100s", why);
 	log_msg(LL_WARNING, "%s:%u is suspect: %s", ep->host, ep->port, why);
 	r->ops->probe(c, r->ctx);
 }
@@ -321,6 +410,7 @@ void topology_promote(struct endpoint *ep, bool force)
 
 	c->memory.named = ep;
 	c->memory.forced = force;
+	snprintf(c->trigger, sizeof c->trigger, "PROMOTE");
 	decide(c);
 }
 
@@ -474,4 +564,5 @@ void topology_free(struct registry *r)
 {
 	while (!TAILQ_EMPTY(&r->clusters))
 		cluster_free(TAILQ_FIRST(&r->clusters));
+	xfree(MEM_DATABASE, r->failovers.v);
 }

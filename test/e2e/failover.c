@@ -140,6 +140,11 @@ static void promotion(void **state)
 	assert_true(goes_to(idle, c.standby));
 	assert_true(host_is(&c, c.standby, "role", "primary"));
 	assert_true(host_is(&c, c.standby, "timeline", "2"));
+	assert_string_equal(bouncer_value(c.b, "FAILOVERS", "timeline", "2", "to"),
+		e2e_text("127.0.0.1:%d", pg_port(c.standby)));
+	assert_string_equal(bouncer_value(c.b, "FAILOVERS", "timeline", "2", "from"),
+		e2e_text("127.0.0.1:%d", pg_port(c.primary)));
+	assert_string_equal(bouncer_value(c.b, "FAILOVERS", "timeline", "2", "held"), "3");
 	/* The old one comes back and takes writes: it gets none. */
 	pg_restart(c.primary);
 	WAIT_UNTIL(host_is(&c, c.primary, "state", "fenced"));

@@ -65,6 +65,8 @@ static const struct {
 	{"PEERS", "peer_id i,host s,port i,pool_size i"},
 	{"HOSTS", "host s,port i,databases s,role s,state s,timeline q,lsn s,lag_bytes q,generation q,last_change s,"
 		  "last_probe_us q,last_error s"},
+	{"FAILOVERS", "time s,database s,from s,to s,timeline q,trigger s,detect_ms q,held q,replayed q,failed q,"
+		      "resumed_ms q"},
 	{"PEER_POOLS", "peer_id i,cl_active_cancel_req i,cl_waiting_cancel_req i,sv_active_cancel i,sv_login i"},
 	{"PINS", "database s,user s,client s,server s,reason s,since s,statement s,pinned i,max_pinned i,total_pins q,"
 		 "total_refused q"},
@@ -251,11 +253,14 @@ static void end(struct world *w)
 static void test_formats(void **state)
 {
 	struct world *w = begin_with(watched);
+	struct failovers *f = &w->pooler.registry.failovers;
 
 	(void)state;
 	connect_as(w, "a", "adm", "pgbouncer");
 	query(connect_as(w, "b", "u", "d"), "listen x");
 	prepare(connect_as(w, "c", "u", "d"), "st", "select $1", 1);
+	f->v = xcalloc(MEM_DATABASE, FAILOVERS, sizeof(*f->v));
+	f->v[f->last++] = (struct failover){.databases = "w", .resumed_us = -1};
 	for (int i = 0; i < TABLES; i++) {
 		char command[64];
 		const struct show_table *t = show_find(tables[i].name);

@@ -242,6 +242,9 @@ static void monitor_closed(struct server *s, struct solo *solo, const char *text
 {
 	struct monitor *m = monitor_of(solo);
 	bool late = s->c.why == CLOSE_MONITOR_LATE, replaced = solo != asked_place(m) && asked_place(m)->server;
+	/* A server that lets us in and ends at once, or answers nonsense, is not to be asked all the time. */
+	bool useless = s->c.why == CLOSE_MONITOR ||
+		       clock_us() - s->c.connected_us < monitor_settings(m)->topology_fast_interval;
 
 	if (solo == asked_place(m))
 		m->asked_us = 0;
@@ -249,7 +252,7 @@ static void monitor_closed(struct server *s, struct solo *solo, const char *text
 		return;
 	if (!s->logged_in && is_refusal(solo->code)) {
 		monitor_refused(m, text);
-	} else if (!s->logged_in || late) {
+	} else if (!s->logged_in || late || useless) {
 		monitor_lost(m, late ? "no answer within topology_check_timeout" : text);
 		if (replaced) /* who is not let in is not served, whatever older connections say */
 			conn_close(&asked_place(m)->server->c, CLOSE_MONITOR_LATE, text);

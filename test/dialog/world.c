@@ -447,8 +447,10 @@ static bool world_turn(struct world *w)
 	if (&world_above != NULL)
 		world_above.turn(w);
 	TAILQ_FOREACH (e, &w->ends, all)
-		if (e->kind != END_CLIENT && end_listen(e))
+		if (e->kind != END_CLIENT && (end_listen(e) || (e->connecting && !e->hangs)))
 			busy = true;
+	if (timers_next(&p->loop.timers) && timers_next(&p->loop.timers) <= clock_us())
+		busy = true; /* what is to be done in the next turn */
 	return busy || !TAILQ_EMPTY(&p->loop.ready) || !TAILQ_EMPTY(&p->resume) || !TAILQ_EMPTY(&p->flush) ||
 	       !TAILQ_EMPTY(&p->closed) || !TAILQ_EMPTY(&p->registry.dirty);
 }

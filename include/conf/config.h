@@ -27,6 +27,7 @@ struct auth_file;
 struct config_host {
 	char *host; /* name, address, "/directory", "@abstract"; "": the default unix socket directory */
 	uint16_t port;
+	char *zone; /* host_zones, or NULL */
 };
 
 /* One line of [databases]. */

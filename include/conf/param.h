@@ -4,7 +4,7 @@
  * sample file come from it.
  *
  * A row: PARAM(name, TYPE, SCOPE, WHEN, min, max, default, words, group, help)
- *   TYPE    BOOL INT TIME MSEC SIZE MODE STR ENUM (config.h says what they hold)
+ *   TYPE    BOOL INT TIME MSEC SIZE LAG MODE STR ENUM (config.h says what they hold)
  *   SCOPE   G, GD (database may override), GU, GDU
  *   WHEN    RELOAD or RESTART
  *   min max of numbers; in the type's unit (TIME: microseconds); else 0
@@ -29,6 +29,7 @@
 #define PARAM_CTYPE_TIME int64_t
 #define PARAM_CTYPE_MSEC int64_t
 #define PARAM_CTYPE_SIZE int64_t
+#define PARAM_CTYPE_LAG int64_t /* bytes; negative: microseconds */
 #define PARAM_CTYPE_MODE int64_t
 #define PARAM_CTYPE_STR char *
 #define PARAM_CTYPE_ENUM int
@@ -53,7 +54,7 @@ struct overrides {
 	struct settings *set; /* NULL when there is none */
 };
 
-enum param_type { PT_BOOL, PT_INT, PT_TIME, PT_MSEC, PT_SIZE, PT_MODE, PT_STR, PT_ENUM };
+enum param_type { PT_BOOL, PT_INT, PT_TIME, PT_MSEC, PT_SIZE, PT_LAG, PT_MODE, PT_STR, PT_ENUM };
 enum param_scope { PS_GLOBAL = 1, PS_DATABASE = 2, PS_USER = 4 };
 
 struct param {

@@ -53,6 +53,8 @@ struct database {
 	size_t n_hosts;
 	unsigned turn; /* round robin over hosts */
 	enum target_attrs target;
+	int64_t max_lag;	 /* max_replica_lag */
+	bool same_zone;		 /* prefer_same_zone, and there is a zone */
 	struct cluster *cluster; /* of its hosts, where target counts; else NULL */
 	bool held;		 /* none of them fits: asks wait */
 	int64_t held_us;	 /* when that began, or ended */

@@ -43,6 +43,16 @@ struct failovers {
 	uint64_t last;
 };
 
+/* Where the primary's WAL stood, and when that was seen. */
+enum { LAG_SAMPLES = 256 };
+struct lag_samples {
+	struct {
+		int64_t at_us;
+		uint64_t lsn;
+	} v[LAG_SAMPLES];
+	uint32_t n; /* the i-th is at i modulo their number */
+};
+
 struct cluster {
 	TAILQ_ENTRY(cluster) all;
 	struct registry *registry;
@@ -56,6 +66,8 @@ struct cluster {
 	uint64_t failed;	/* requests that were told 08006 or 08007 since the last decision */
 	struct failover *event; /* the last one, as long as no server connection came behind it */
 	int64_t suspect_us;	/* since when something may be wrong; 0: nothing is */
+	bool wants_lag;		/* an entry has max_replica_lag: positions are read with each probe */
+	struct lag_samples samples;
 	struct switchover switching;
 	struct timer timer; /* a first decision is due, whoever has not answered */
 };
@@ -96,6 +108,12 @@ uint64_t topology_unfit(const struct database *d);
 void topology_resumed(struct database *d);
 /* A request of a client of d was told 08006 or 08007. */
 void topology_failed(struct database *d);
+
+/*
+ * How far a standby is behind the primary in replaying, as far as was last seen: bytes of WAL, and the age of the oldest
+ * position seen of the primary that it has not replayed. False: it is not known.
+ */
+bool topology_lag(const struct endpoint *ep, int64_t *bytes, int64_t *age_us);
 
 /* As SHOW has them. */
 const char *topology_role(const struct endpoint *ep);

@@ -158,6 +158,14 @@ PARAM(target_session_attrs, ENUM, GD, RELOAD, 0, 0, "any",
       "Which hosts of an entry its connections go to: any; read-write or primary, the primary; read-only or standby, a "
       "standby; prefer-standby, a standby if there is one, else the primary. The role of the server alone counts. Where it is "
       "set the hosts are watched, and queries wait while none fits.")
+PARAM(max_replica_lag, LAG, GD, RELOAD, -PARAM_MAX_TIME, PARAM_MAX_TIME, "0", NULL, "Failover",
+      "A standby that is further behind the primary in replaying is left out until it no longer is: bytes of WAL, or a time "
+      "with its unit, as 5s. 0: no limit.")
+PARAM(zone, STR, G, RELOAD, 0, 0, "", NULL, "Failover",
+      "Availability zone that this process is in, see prefer_same_zone.")
+PARAM(prefer_same_zone, BOOL, GD, RELOAD, 0, 1, "0", NULL, "Failover",
+      "Connections to standbys go to those of the own zone, to others when none of them is fit. Which zone a host is in says "
+      "host_zones of the entry, a name for each host, separated by commas.")
 PARAM(topology_check_interval, TIME, G, RELOAD, 10000, PARAM_MAX_TIME, "1", NULL, "Failover",
       "How often a host that is well is asked for its role.")
 PARAM(topology_fast_interval, TIME, G, RELOAD, 10000, PARAM_MAX_TIME, "0.1", NULL, "Failover",

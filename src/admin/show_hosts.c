@@ -77,17 +77,13 @@ static void get_error(struct cell *c, const void *row, unsigned arg)
 	cell_text(c, ep->error);
 }
 
-/* Bytes of WAL that a standby has yet to replay, as far as was last seen; a null where that is not known. */
+/* Bytes, or seconds; a null where it is not known. */
 static void get_lag(struct cell *c, const void *row, unsigned arg)
 {
-	const struct endpoint *ep = row, *primary = ep->cluster->now.primary;
-	uint64_t here, there;
+	int64_t bytes, age_us;
 
-	(void)arg;
-	if (ep->cluster->now.say != CLUSTER_SERVE || ep->seen.role != SIGHT_STANDBY || !endpoint_lsn(ep, &here) ||
-		!endpoint_lsn(primary, &there))
-		return;
-	cell_number(c, there > here ? (int64_t)(there - here) : 0);
+	if (topology_lag(row, &bytes, &age_us))
+		cell_number(c, arg ? age_us / USEC : bytes);
 }
 
 static void get_changed(struct cell *c, const void *row, unsigned arg)
@@ -108,6 +104,7 @@ static const struct column hosts_columns[] = {
 	{"timeline", COLUMN_INT8, get_number, HOST_TIMELINE},
 	{"lsn", COLUMN_TEXT, get_lsn, 0},
 	{"lag_bytes", COLUMN_INT8, get_lag, 0},
+	{"lag_seconds", COLUMN_INT8, get_lag, 1},
 	{"generation", COLUMN_INT8, get_number, HOST_GENERATION},
 	{"last_change", COLUMN_TEXT, get_changed, 0},
 	{"last_probe_us", COLUMN_INT8, get_number, HOST_PROBE},

@@ -67,8 +67,10 @@ void config_database_free(struct config_database *d)
 {
 	if (d == NULL)
 		return;
-	for (size_t i = 0; i < d->n_hosts; i++)
+	for (size_t i = 0; i < d->n_hosts; i++) {
 		xfree(MEM_CONFIG, d->hosts[i].host);
+		xfree(MEM_CONFIG, d->hosts[i].zone);
+	}
 	xfree(MEM_CONFIG, d->hosts);
 	xfree(MEM_CONFIG, d->name);
 	xfree(MEM_CONFIG, d->dbname);
@@ -111,6 +113,7 @@ static struct config_database *database_copy(const struct config_database *from)
 	for (size_t i = 0; i < from->n_hosts; i++) {
 		d->hosts[i].host = copy_text(from->hosts[i].host);
 		d->hosts[i].port = from->hosts[i].port;
+		d->hosts[i].zone = copy_text(from->hosts[i].zone);
 	}
 	d->user = copy_text(from->user);
 	d->password = copy_text(from->password);

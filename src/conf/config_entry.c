@@ -48,8 +48,8 @@ struct entry {
 	const char *what; /* "database" or "user" */
 	const char *name;
 	struct overrides *over;
-	struct config_database *db; /* or NULL */
-	const char *hosts, *ports;  /* as the entry has them, or NULL */
+	struct config_database *db;	   /* or NULL */
+	const char *hosts, *ports, *zones; /* as the entry has them, or NULL */
 	bool bad;
 };
 
@@ -62,10 +62,11 @@ static void entry_error(struct entry *e, const char *a, const char *b, const cha
 /* Keys of a database that are no settings, and the field that each fills. */
 static const struct db_key {
 	const char *name;
-	size_t offset; /* 0: host and port, which are read when the line is whole */
+	size_t offset; /* 0: what is of each host, which is read when the line is whole */
 } db_keys[] = {
 	{"host", 0},
 	{"port", 0},
+	{"host_zones", 0},
 	{"dbname", offsetof(struct config_database, dbname)},
 	{"user", offsetof(struct config_database, user)},
 	{"password", offsetof(struct config_database, password)},
@@ -90,6 +91,8 @@ static bool db_key_set(struct entry *e, const char *key, const char *value)
 			e->hosts = value;
 		else if (strcmp(db_keys[i].name, "port") == 0)
 			e->ports = value;
+		else if (strcmp(db_keys[i].name, "host_zones") == 0)
+			e->zones = value;
 		else {
 			to = (char **)(void *)((char *)e->db + db_keys[i].offset);
 			xfree_secret(MEM_CONFIG, *to);
@@ -237,6 +240,25 @@ static void take_ports(struct entry *e)
 	}
 }
 
+static void take_zones(struct entry *e)
+{
+	struct config_database *d = e->db;
+	const char *list = e->zones;
+
+	if (list == NULL)
+		return;
+	if (count_words(list) != d->n_hosts) {
+		entry_error(e, "host_zones must be as many as there are hosts", "", "");
+		return;
+	}
+	for (size_t i = 0; i < d->n_hosts; i++) {
+		const char *word;
+		size_t len = next_word(&list, &word);
+
+		d->hosts[i].zone = xstrndup(MEM_CONFIG, word, len);
+	}
+}
+
 /* ---- entries ---- */
 
 static void take_database(struct loader *l, const char *name, const char *value)
@@ -253,6 +275,7 @@ static void take_database(struct loader *l, const char *name, const char *value)
 	if (take_pairs(&e, value, &pairs)) {
 		take_hosts(&e);
 		take_ports(&e);
+		take_zones(&e);
 	}
 	connstr_free(&pairs);
 	if (d->password != NULL && d->password_file != NULL)

@@ -159,6 +159,7 @@ static const char *kind(const struct param *p)
 	case PT_TIME: return "time";
 	case PT_MSEC: return "milliseconds";
 	case PT_SIZE: return "size";
+	case PT_LAG: return "size or time";
 	case PT_MODE: return "file mode";
 	case PT_STR: return "text";
 	case PT_ENUM: break;

@@ -184,6 +184,17 @@ static bool read_size(const char *s, int64_t *v)
 	return true;
 }
 
+/* Bytes, or a time, which is negative then. */
+static bool read_lag(const char *s, int64_t *v)
+{
+	if (read_size(s, v))
+		return true;
+	if (!read_time(s, 0, v))
+		return false;
+	*v = -*v;
+	return true;
+}
+
 static bool read_bool(const char *s, int64_t *v)
 {
 	static const char words[] = "0\0off\0no\0false\0"
@@ -216,6 +227,7 @@ static bool read_number(const struct param *p, const char *text, int64_t *v)
 		*v = (*v + 999) / 1000;
 		return true;
 	case PT_SIZE: return read_size(text, v);
+	case PT_LAG: return read_lag(text, v);
 	case PT_MODE: return read_mode(text, v);
 	case PT_ENUM: *v = word_index(p->words, text); return *v >= 0;
 	case PT_STR: break;
@@ -243,6 +255,9 @@ static void why_not(const struct param *p, char *why, size_t size)
 		why_range(p, "a time in milliseconds", ", or a number with us, ms, s, min, h or d", why, size);
 		return;
 	case PT_SIZE: why_range(p, "a size", ": bytes, or a number with B, kB, MB or GB", why, size); return;
+	case PT_LAG:
+		snprintf(why, size, "must be bytes, or a number with B, kB, MB, GB, us, ms, s, min, h or d");
+		return;
 	case PT_MODE:
 		snprintf(why, size, "must be a file mode in octal with a leading 0, at most 0%" PRIo64, p->max);
 		return;
@@ -282,6 +297,14 @@ static void print_seconds(int64_t us, char *buf, size_t size)
 	snprintf(buf, size, "%.*s", (int)n, text);
 }
 
+static void print_lag_time(int64_t us, char *buf, size_t size)
+{
+	char text[PARAM_TEXT];
+
+	print_seconds(us, text, sizeof(text));
+	snprintf(buf, size, "%.30ss", text);
+}
+
 const char *param_print(const struct param *p, const struct settings *s, char *buf, size_t size)
 {
 	if (p->type == PT_STR)
@@ -290,6 +313,8 @@ const char *param_print(const struct param *p, const struct settings *s, char *b
 		return param_word((enum param_id)(p - param_table), (int)field_get(p, s));
 	if (p->type == PT_TIME)
 		print_seconds(field_get(p, s), buf, size);
+	else if (p->type == PT_LAG && field_get(p, s) < 0)
+		print_lag_time(-field_get(p, s), buf, size);
 	else if (p->type == PT_MODE)
 		snprintf(buf, size, "%04" PRIo64, field_get(p, s));
 	else

@@ -303,7 +303,8 @@ static void monitor_fire(struct timer *t, void *ctx)
 		monitor_login(m, other);
 	if (!s || s->c.state != SS_IDLE)
 		return;
-	if (has_changed(m, s) || (m->endpoint->asked_us && clock_us() - m->endpoint->asked_us < curious_us))
+	if (has_changed(m, s) || (m->endpoint->cluster && m->endpoint->cluster->wants_lag) ||
+		(m->endpoint->asked_us && clock_us() - m->endpoint->asked_us < curious_us))
 		ask_role(m, s);
 	else
 		monitor_ask(m, s, NULL, sync_done);

@@ -65,10 +65,75 @@ static bool is_primary(const struct cluster *c, const struct endpoint *ep)
 	return ep->blind && ep->witnessed != SIGHT_STANDBY;
 }
 
-static bool has_standby(const struct database *d)
+bool topology_lag(const struct endpoint *ep, int64_t *bytes, int64_t *age_us)
+{
+	const struct cluster *c = ep->cluster;
+	uint64_t here, there;
+
+	if (c == NULL || c->now.say != CLUSTER_SERVE || ep->seen.role != SIGHT_STANDBY || !endpoint_lsn(ep, &here) ||
+		!endpoint_lsn(c->now.primary, &there))
+		return false;
+	*bytes = there > here ? (int64_t)(there - here) : 0;
+	*age_us = 0;
+	for (uint32_t i = c->samples.n > LAG_SAMPLES ? c->samples.n - LAG_SAMPLES : 0; i < c->samples.n; i++)
+		if (c->samples.v[i % LAG_SAMPLES].lsn > here) {
+			*age_us = clock_us() - c->samples.v[i % LAG_SAMPLES].at_us;
+			break;
+		}
+	return true;
+}
+
+/* Of a new primary there are none of the old one. */
+static void take_sample(struct cluster *c, const struct endpoint *ep)
+{
+	struct lag_samples *s = &c->samples;
+	uint64_t lsn;
+
+	if (!c->wants_lag || c->now.say != CLUSTER_SERVE || c->now.primary != ep || !endpoint_lsn(ep, &lsn))
+		return;
+	if (s->n > 0 && s->v[(s->n - 1) % LAG_SAMPLES].lsn == lsn)
+		return;
+	s->v[s->n % LAG_SAMPLES].at_us = clock_us();
+	s->v[s->n++ % LAG_SAMPLES].lsn = lsn;
+}
+
+/* Where it is not known how far it is behind it is not left out. */
+static bool is_lagging(const struct database *d, const struct endpoint *ep)
+{
+	int64_t bytes, age_us;
+
+	if (d->max_lag == 0 || !topology_lag(ep, &bytes, &age_us))
+		return false;
+	return d->max_lag > 0 ? bytes > d->max_lag : age_us > -d->max_lag;
+}
+
+static bool is_replica(const struct database *d, size_t i)
+{
+	return is_standby(d->hosts[i]) && !is_lagging(d, d->hosts[i]);
+}
+
+static bool is_near(const struct database *d, size_t i)
+{
+	const char *zone = d->conf != NULL && i < d->conf->n_hosts ? d->conf->hosts[i].zone : NULL;
+
+	return zone != NULL && strcmp(zone, d->config->set.zone) == 0;
+}
+
+/* Is there one; near: in the own zone? */
+static bool has_replica(const struct database *d, bool near)
 {
 	for (size_t i = 0; i < d->n_hosts; i++)
-		if (is_standby(d->hosts[i]))
+		if (is_replica(d, i) && (!near || is_near(d, i)))
+			return true;
+	return false;
+}
+
+static bool fits_as_replica(const struct database *d, const struct endpoint *ep)
+{
+	bool near = d->same_zone && has_replica(d, true);
+
+	for (size_t i = 0; i < d->n_hosts; i++)
+		if (d->hosts[i] == ep && is_replica(d, i) && (!near || is_near(d, i)))
 			return true;
 	return false;
 }
@@ -80,8 +145,9 @@ bool topology_fits(const struct database *d, const struct endpoint *ep)
 	switch (d->target) {
 	case TARGET_ANY: return true;
 	case TARGET_PRIMARY: return is_primary(d->cluster, ep);
-	case TARGET_STANDBY: return is_standby(ep);
-	case TARGET_PREFER_STANDBY: return is_standby(ep) || (!has_standby(d) && is_primary(d->cluster, ep));
+	case TARGET_STANDBY: return fits_as_replica(d, ep);
+	case TARGET_PREFER_STANDBY:
+		return fits_as_replica(d, ep) || (!has_replica(d, false) && is_primary(d->cluster, ep));
 	}
 	return true;
 }
@@ -318,6 +384,7 @@ static void decide(struct cluster *c)
 	if (c->now.say == CLUSTER_SERVE && before != NULL && (was.say != CLUSTER_SERVE || c->now.moved))
 		remember(c, before);
 	if (c->now.say == CLUSTER_SERVE && c->now.moved) {
+		c->samples.n = 0;
 		c->suspect_us = 0;
 		switchover_end(c);
 	}
@@ -358,8 +425,11 @@ void topology_seen(struct endpoint *ep, const struct sight *now)
 	ep->seen = *now;
 	ep->seen.who = ep;
 	ep->seen.probed = true;
+	take_sample(c, ep);
 	if (!same)
 		decide(c);
+	else if (c->wants_lag)
+		topology_refit(c);
 	refute(c);
 }
 
@@ -515,6 +585,15 @@ static enum target_attrs target_of(const struct database *d)
 	return of_word[param_effective(PARAM_target_session_attrs, NULL, &d->conf->over, &d->registry->config->set)];
 }
 
+static void configure_replicas(struct database *d)
+{
+	const struct settings *set = &d->registry->config->set;
+	const struct overrides *over = d->conf != NULL ? &d->conf->over : NULL;
+
+	d->max_lag = param_effective(PARAM_max_replica_lag, NULL, over, set);
+	d->same_zone = set->zone[0] != '\0' && param_effective(PARAM_prefer_same_zone, NULL, over, set);
+}
+
 void topology_configure(struct registry *r)
 {
 	struct cluster_list old;
@@ -528,6 +607,7 @@ void topology_configure(struct registry *r)
 
 		d->cluster = NULL;
 		d->target = target_of(d);
+		configure_replicas(d);
 		if (d->target != TARGET_ANY && d->n_hosts > 0)
 			join(d, &old);
 	}
@@ -537,8 +617,10 @@ void topology_configure(struct registry *r)
 	for (struct hnode *n = htab_next(&r->databases, NULL); n != NULL; n = htab_next(&r->databases, n)) {
 		struct database *d = container_of(n, struct database, by_name);
 
-		if (d->target != TARGET_ANY && d->n_hosts > 0)
-			d->cluster = d->hosts[0]->cluster;
+		if (d->target == TARGET_ANY || d->n_hosts == 0)
+			continue;
+		d->cluster = d->hosts[0]->cluster;
+		d->cluster->wants_lag = d->cluster->wants_lag || d->max_lag != 0;
 	}
 	while ((c = TAILQ_FIRST(&old)) != NULL) {
 		had = true;

@@ -331,6 +331,11 @@ static const struct fault {
 	{"[databases]\na = host=h,k port=1,2,3\nb = port=1,2\n",
 		"main:2: database \"a\": port must be one number or as many as there are hosts\n"
 		"main:3: database \"b\": port must be one number or as many as there are hosts\n"},
+	{"[databases]\na = host=h,i host_zones=x\nb = max_replica_lag=far\nc = target_session_attrs=master\n",
+		"main:2: database \"a\": host_zones must be as many as there are hosts\n"
+		"main:3: database \"b\": max_replica_lag must be bytes, or a number with B, kB, MB, GB, us, ms, s, min, h or d\n"
+		"main:4: database \"c\": target_session_attrs must be one of any, read-write, primary, read-only, standby, "
+		"prefer-standby\n"},
 	{"[databases]\na = host=,b\nb = host='a, ,b'\nc = host=a,\n",
 		"main:2: database \"a\": an empty name in host\n"
 		"main:3: database \"b\": an empty name in host\n"

@@ -63,8 +63,9 @@ static const struct {
 		  "max_user_client_connections i,current_client_connections i"},
 	{"LISTS", "list s,items i"},
 	{"PEERS", "peer_id i,host s,port i,pool_size i"},
-	{"HOSTS", "host s,port i,databases s,role s,state s,timeline q,lsn s,lag_bytes q,generation q,last_change s,"
-		  "last_probe_us q,last_error s"},
+	{"HOSTS",
+		"host s,port i,databases s,role s,state s,timeline q,lsn s,lag_bytes q,lag_seconds q,generation q,last_change s,"
+		"last_probe_us q,last_error s"},
 	{"FAILOVERS", "time s,database s,from s,to s,timeline q,trigger s,detect_ms q,held q,replayed q,failed q,"
 		      "resumed_ms q"},
 	{"PEER_POOLS", "peer_id i,cl_active_cancel_req i,cl_waiting_cancel_req i,sv_active_cancel i,sv_login i"},

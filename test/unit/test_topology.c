@@ -398,6 +398,70 @@ static void test_reload(void **state)
 	rig_end(&g);
 }
 
+static void stands_at(struct rig *g, const char *name, const char *lsn)
+{
+	struct endpoint *ep = host(g, name);
+	struct sight same = ep->seen;
+
+	snprintf(ep->lsn, sizeof(ep->lsn), "%s", lsn);
+	topology_seen(ep, &same);
+	pools_run(&g->r);
+}
+
+/* A standby that is too far behind is left out until it no longer is. */
+static void test_lag(void **state)
+{
+	struct rig g;
+
+	(void)state;
+	start_with_primary(&g, HEAD "rw=" ABC RW "\nbytes=" ABC "target_session_attrs=standby max_replica_lag=100B\n"
+				    "age=" ABC "target_session_attrs=prefer-standby max_replica_lag=2s\n");
+	assert_string_equal(fit(&g, "bytes"), "bc"); /* nothing is known of positions */
+	stands_at(&g, "a", "1/1000");
+	stands_at(&g, "b", "1/1000");
+	stands_at(&g, "c", "1/F9C");
+	assert_string_equal(fit(&g, "bytes"), "bc");
+	stands_at(&g, "c", "1/F9B");
+	assert_string_equal(fit(&g, "bytes"), "b");
+	assert_string_equal(fit(&g, "age"), "bc");
+	pass(&g, 2 * USEC);
+	stands_at(&g, "c", "1/FFF");
+	assert_string_equal(fit(&g, "bytes"), "bc");
+	assert_string_equal(fit(&g, "age"), "bc");
+	pass(&g, 1);
+	stands_at(&g, "c", "1/FFF"); /* what it has not replayed is over two seconds old */
+	assert_string_equal(fit(&g, "age"), "b");
+	stands_at(&g, "a", "2/0");
+	stands_at(&g, "b", "1/FFF");
+	assert_string_equal(fit(&g, "age"), "a");
+	assert_string_equal(fit(&g, "bytes"), "");
+	stands_at(&g, "b", "1/1000"); /* it has replayed the old one, and the new one is new */
+	assert_string_equal(fit(&g, "age"), "b");
+	stands_at(&g, "c", "2/0");
+	assert_string_equal(fit(&g, "age"), "bc");
+	assert_string_equal(fit(&g, "bytes"), "c");
+	rig_end(&g);
+}
+
+/* Those of the own zone come first. */
+static void test_zones(void **state)
+{
+	struct rig g;
+
+	(void)state;
+	start_with_primary(&g, "[pgbouncer]\nauth_type=trust\nzone=here\n[databases]\nrw=" ABC RW "\nnear=" ABC
+			       "target_session_attrs=standby host_zones=here,there,here prefer_same_zone=1\n"
+			       "far=" ABC "target_session_attrs=prefer-standby host_zones=here,there,here\n");
+	assert_string_equal(fit(&g, "near"), "c");
+	assert_string_equal(fit(&g, "far"), "bc");
+	seen(&g, "c", SIGHT_UNKNOWN, 0);
+	assert_string_equal(fit(&g, "near"), "b");
+	seen(&g, "c", SIGHT_STANDBY, 0);
+	assert_string_equal(fit(&g, "near"), "c");
+	assert_string_equal(fit(&g, "rw"), "a");
+	rig_end(&g);
+}
+
 /* A database that "*" makes is of the cluster that its hosts are of. */
 static void test_automatic(void **state)
 {
@@ -422,6 +486,8 @@ int main(void)
 		cmocka_unit_test(test_suspicion),
 		cmocka_unit_test(test_blind),
 		cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_lag),
+		cmocka_unit_test(test_zones),
 		cmocka_unit_test(test_automatic),
 	};
 

@@ -297,7 +297,7 @@ static const struct fault {
 	{"[pgbouncer]\npool_mdoe=session\nlisten_port=\nfoo=1\npool_size=5\nautodb_idle_timeout=100\n",
 		"main:2: unknown setting \"pool_mdoe\"; the nearest known one is \"pool_mode\"\n"
 		"main:3: listen_port must be a whole number from 1 to 65535\n"
-		"main:4: unknown setting \"foo\"; the nearest known one is \"user\"\n"
+		"main:4: unknown setting \"foo\"; the nearest known one is \"zone\"\n"
 		"main:5: unknown setting \"pool_size\"; the nearest known one is \"default_pool_size\"\n"
 		"main:6: unknown setting \"autodb_idle_timeout\"; the nearest known one is \"server_idle_timeout\"\n"},
 	{"[databases]\na = host=h x\n",
@@ -857,7 +857,7 @@ static void test_with(void **state)
 	} rows[] = {
 		{"pool_mode", "nope", "pool_mode must be one of session, transaction, statement"},
 		{"poolmode", "session", "unknown setting \"poolmode\"; the nearest known one is \"pool_mode\""},
-		{"zzz", "1", "unknown setting \"zzz\"; the nearest known one is \"user\""},
+		{"zzz", "1", "unknown setting \"zzz\"; the nearest known one is \"zone\""},
 		{"listen_port", "1", "listen_port cannot change without a restart"},
 		{"auth_type", "any", "database \"d\": auth_type any needs user in every database"},
 		{"client_tls_sslmode", "require",

@@ -310,7 +310,7 @@ static const struct fault {
 		"main:2: database \"a\": unknown key \"default_pool_size\"; the nearest known one is \"pool_size\"\n"
 		"main:2: database \"a\": unknown key \"zzzzzz\"; the nearest known one is \"host\"\n"},
 	{"[databases]\na = load_balance_hosts=disable auth_user=b\n",
-		"main:2: database \"a\": unknown key \"load_balance_hosts\"; the nearest known one is \"max_db_connections\"\n"
+		"main:2: database \"a\": unknown key \"load_balance_hosts\"; the nearest known one is \"host_zones\"\n"
 		"main:2: database \"a\": unknown key \"auth_user\"; the nearest known one is \"user\"\n"},
 	/* What may be the rest of a password is not named. */
 	{"[databases]\na = user=u password=half secret\n",

@@ -13,7 +13,7 @@
 #include <string.h>
 #include "lib/e2e.h"
 
-enum { CLIENTS = 50, POOL = 10, ROWS_MAX = 200000 };
+enum { CLIENTS = 50, POOL = 10, ROWS_MAX = 4000000 };
 
 /* What became of a row. */
 enum fate { NEVER, ACKNOWLEDGED, UNKNOWN, REFUSED };
@@ -137,6 +137,27 @@ static void *work(void *arg)
 	return NULL;
 }
 
+/* first: it is started; else its file is another one from here on. */
+static void load_configure(struct load *l, bool first)
+{
+	struct bouncer_options o = {
+		.databases = e2e_text(
+			"app = host=127.0.0.1,127.0.0.1 port=%d,%d dbname=postgres target_session_attrs=read-write",
+			pg_port(l->primary), pg_port(l->standby)),
+		.settings = e2e_text(
+			"auth_type = trust\ndefault_pool_size = %d\nmonitor_user = app_scram\ndefer_begin = 1\n"
+			"log_connections = 0\nlog_disconnections = 0\n",
+			POOL),
+	};
+
+	if (first) {
+		l->b = bouncer_start(&o);
+	} else {
+		bouncer_rewrite(l->b, &o);
+		bouncer_command(l->b, "reload");
+	}
+}
+
 static struct load *load_start(void)
 {
 	struct load *l = calloc(1, sizeof(*l));
@@ -149,15 +170,7 @@ static struct load *load_start(void)
 	pg_value(l->primary, "alter system set synchronous_standby_names = '*'");
 	pg_value(l->primary, "select pg_reload_conf()");
 	WAIT_UNTIL(strcmp(pg_value(l->primary, "select sync_state from pg_stat_replication"), "sync") == 0);
-	l->b = bouncer_start(&(struct bouncer_options){
-		.databases = e2e_text(
-			"app = host=127.0.0.1,127.0.0.1 port=%d,%d dbname=postgres target_session_attrs=read-write",
-			pg_port(l->primary), pg_port(l->standby)),
-		.settings = e2e_text(
-			"auth_type = trust\ndefault_pool_size = %d\nmonitor_user = app_scram\ndefer_begin = 1\n"
-			"log_connections = 0\nlog_disconnections = 0\n",
-			POOL),
-	});
+	load_configure(l, true);
 	snprintf(l->dsn, sizeof(l->dsn), "%s dbname=app user=app_scram", bouncer_dsn(l->b));
 	for (int i = 0; i < CLIENTS; i++) {
 		struct worker *w = malloc(sizeof(*w));
@@ -262,12 +275,13 @@ static void kill_all(void **state)
 static void stop_all(void **state)
 {
 	struct load *l = load_start();
+	struct pg *old = l->primary;
 	long from = e2e_now_ms();
 
 	(void)state;
-	pg_signal(l->primary, SIGSTOP);
+	pg_signal(old, SIGSTOP);
 	load_end(l, "SIGSTOP of all processes, promote", l->standby, promote(l, from), POOL);
-	pg_signal(l->primary, SIGCONT);
+	pg_signal(old, SIGCONT);
 }
 
 static void restart_in_place(void **state)
@@ -299,6 +313,82 @@ static void old_one_returns(void **state)
 	load_end(l, "the old primary comes back", l->standby, took, POOL);
 }
 
+/* ---- one after the other, by chance ------------------------------------------------------- */
+
+static unsigned pick(uint64_t *seed, unsigned n)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return (unsigned)((*seed >> 11) % n);
+}
+
+static void set_synchronous(struct pg *p, const char *names)
+{
+	pg_value(p, "alter system set synchronous_standby_names = '%s'", names);
+	pg_value(p, "select pg_reload_conf()");
+}
+
+/* The standby has become the primary: it gets a new standby, and the file names these two. The old one is gone. */
+static void next_pair(struct load *l)
+{
+	struct pg *old = l->primary;
+
+	l->primary = l->standby;
+	l->standby = pg_start_standby(l->primary);
+	set_synchronous(l->primary, "*");
+	load_configure(l, false);
+	pg_stop(old);
+}
+
+static void chaos_step(struct load *l, uint64_t *seed)
+{
+	unsigned what = pick(seed, 6);
+
+	print_message("# %s\n", ((const char *const[]){"restart", "kill -9, promote", "stop, promote",
+					"SIGSTOP, promote", "a pause of 0.3 s", "backends are terminated"})[what]);
+	switch (what) {
+	case 0: pg_restart(l->primary); return;
+	case 1: pg_kill(l->primary); break;
+	case 2: pg_shutdown(l->primary); break;
+	case 3: pg_signal(l->primary, SIGSTOP); break;
+	case 4:
+		pg_signal(l->primary, SIGSTOP);
+		for (int64_t until = e2e_now_ms() + 300; e2e_now_ms() < until;)
+			e2e_pause();
+		pg_signal(l->primary, SIGCONT);
+		return;
+	default:
+		pg_value(l->primary,
+			"select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'app_scram'");
+		return;
+	}
+	pg_promote(l->standby);
+	if (what == 3)
+		pg_kill(l->primary);
+	next_pair(l);
+}
+
+/* PSB_TEST_PROMISE_SECONDS (60) of it; PSB_TEST_SEED makes the same again. */
+static void chaos(void **state)
+{
+	const char *seconds = getenv("PSB_TEST_PROMISE_SECONDS"), *env = getenv("PSB_TEST_SEED");
+	int64_t until = e2e_now_ms() + 1000 * (seconds ? atoi(seconds) : 60);
+	uint64_t seed = env ? strtoull(env, NULL, 10) : (uint64_t)now_us();
+	struct load *l = load_start();
+	int n = 0;
+
+	(void)state;
+	print_message("# seed %llu\n", (unsigned long long)seed);
+	for (; e2e_now_ms() < until; n++) {
+		int since = l->done;
+
+		chaos_step(l, &seed);
+		WAIT_UNTIL(has_done_more(l, since));
+	}
+	load_end(l, e2e_text("%d events by chance", n), l->primary, 0, n * 2 * POOL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +398,7 @@ int main(void)
 		e2e_test(stop_all),
 		e2e_test(restart_in_place),
 		e2e_test(old_one_returns),
+		e2e_test(chaos),
 	};
 
 	e2e_init();

@@ -41,6 +41,12 @@ static struct cluster cluster_start(const char *settings)
 	return c;
 }
 
+static void cluster_end(struct cluster *c)
+{
+	pg_stop(c->standby);
+	pg_stop(c->primary);
+}
+
 static PGconn *client(struct bouncer *b, const char *database)
 {
 	return db_connect("%s dbname=%s user=app_scram", bouncer_dsn(b), database);
@@ -111,6 +117,7 @@ static void roles(void **state)
 	assert_null(db_result(ro));
 	WAIT_UNTIL(goes_to(prefer, c.standby));
 	assert_true(goes_to(app, c.primary));
+	cluster_end(&c);
 }
 
 /* The primary dies; what waits runs on the standby that is promoted. Nobody that had nothing under way notices. */
@@ -151,6 +158,7 @@ static void promotion(void **state)
 	assert_true(goes_to(idle, c.standby));
 	assert_true(bouncer_logged(c.b, "is fenced"));
 	assert_string_equal(pg_value(c.primary, "select count(*) from t"), "1");
+	cluster_end(&c);
 }
 
 /* It is promoted beside a primary that runs on: that gets nothing more from then on. */
@@ -167,6 +175,7 @@ static void two_primaries(void **state)
 	assert_true(goes_to(app, c.standby));
 	WAIT_UNTIL(strcmp(pg_value(c.primary, "select count(*) from pg_stat_activity where pid = %s", pid), "0") == 0);
 	assert_true(host_is(&c, c.primary, "state", "fenced"));
+	cluster_end(&c);
 }
 
 static void restart(void **state)
@@ -185,6 +194,7 @@ static void restart(void **state)
 	pg_restart(c.primary);
 	assert_int_equal(atoi(PQgetvalue(db_result(app), 0, 0)), pg_port(c.primary));
 	assert_string_equal(PQgetvalue(db_result(one), 0, 0), "1");
+	cluster_end(&c);
 }
 
 static void silence(void **state)
@@ -206,6 +216,7 @@ static void silence(void **state)
 	pg_signal(c.primary, SIGCONT);
 	WAIT_UNTIL(host_is(&c, c.primary, "state", "fenced"));
 	assert_string_equal(db_value(app, "select count(*) from t"), "2");
+	cluster_end(&c);
 }
 
 /* Nobody comes. */
@@ -237,6 +248,7 @@ static void hold_ends(void **state)
 	WAIT_UNTIL(host_is(&c, c.primary, "role", "primary"));
 	assert_true(goes_to(app, c.primary));
 	assert_true(goes_to(block, c.primary));
+	cluster_end(&c);
 }
 
 /* A query that is held is cancelled, or its client leaves: it never runs. */
@@ -244,6 +256,7 @@ static void taken_back(void **state)
 {
 	struct cluster c = cluster_start("");
 	PGconn *app = client(c.b, "app"), *leaves = client(c.b, "app");
+	PGcancel *cancel;
 	char why[200];
 
 	(void)state;
@@ -253,7 +266,9 @@ static void taken_back(void **state)
 	assert_true(PQsendQuery(app, "insert into t values (1, 'cancelled')"));
 	assert_true(PQsendQuery(leaves, "insert into t values (2, 'left')"));
 	WAIT_UNTIL(waiting(c.b, "app") == 2);
-	assert_true(PQcancel(PQgetCancel(app), why, sizeof(why)));
+	cancel = PQgetCancel(app);
+	assert_true(PQcancel(cancel, why, sizeof(why)));
+	PQfreeCancel(cancel);
 	assert_string_equal(PQresultErrorField(db_result(app), PG_DIAG_SQLSTATE), "57014");
 	db_close(leaves);
 	WAIT_UNTIL(waiting(c.b, "app") == 0);
@@ -261,6 +276,7 @@ static void taken_back(void **state)
 	while (db_result(app))
 		;
 	assert_string_equal(db_value(app, "select count(*) from t"), "0");
+	cluster_end(&c);
 }
 
 /* What an operator says must be borne out by what is seen. */
@@ -296,6 +312,7 @@ static void promote_command(void **state)
 	bouncer_command(c.b, e2e_text("promote 127.0.0.1:%d force", old));
 	assert_true(goes_to(app, c.primary));
 	assert_true(host_is(&c, c.standby, "state", "fenced"));
+	cluster_end(&c);
 }
 
 static void keep_notice(void *arg, const char *text)
@@ -334,6 +351,7 @@ static void switchover(void **state)
 	db_value(block, "commit");
 	assert_string_equal(db_value(open, "select string_agg(id::text, ',' order by id) from t"), "1,2,3");
 	assert_true(goes_to(open, c.standby));
+	cluster_end(&c);
 }
 
 /* What comes to nothing: the old primary goes on. */
@@ -371,6 +389,7 @@ static void switchover_given_up(void **state)
 	assert_string_equal(db_error(console, "switchover"), "08P01");
 	assert_string_equal(db_error_text(console), "no standby has replayed all of it");
 	assert_true(goes_to(held, c.primary));
+	cluster_end(&c);
 }
 
 /* Nobody tells the role of the hosts but connections of clients. */
@@ -387,6 +406,7 @@ static void without_monitor(void **state)
 	assert_true(goes_to(app, c.primary));
 	assert_true(bouncer_logged(c.b, "the monitor cannot log in"));
 	assert_true(host_is(&c, c.primary, "state", "blind"));
+	cluster_end(&c);
 }
 
 /* Who is watched follows the file; a host that goes or comes disturbs nobody. */
@@ -412,6 +432,7 @@ static void reload(void **state)
 			   "0") == 0);
 	assert_string_equal(bouncer_value(c.b, "HOSTS", "port", e2e_text("%d", pg_port(c.standby)), "role"), "");
 	assert_true(host_is(&c, c.primary, "role", "primary"));
+	cluster_end(&c);
 }
 
 int main(void)

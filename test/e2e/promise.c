@@ -230,6 +230,10 @@ static void load_end(struct load *l, const char *what, struct pg *last, long too
 	assert_int_equal(twice, 0);
 	assert_in_range(l->errors_08007, 0, errors_max);
 	assert_in_range(l->errors_08006, 0, errors_max);
+	bouncer_stop(l->b);
+	pg_signal(l->primary, SIGCONT);
+	pg_stop(l->primary);
+	pg_stop(l->standby);
 	free(l);
 }
 
@@ -275,13 +279,11 @@ static void kill_all(void **state)
 static void stop_all(void **state)
 {
 	struct load *l = load_start();
-	struct pg *old = l->primary;
 	long from = e2e_now_ms();
 
 	(void)state;
-	pg_signal(old, SIGSTOP);
+	pg_signal(l->primary, SIGSTOP);
 	load_end(l, "SIGSTOP of all processes, promote", l->standby, promote(l, from), POOL);
-	pg_signal(old, SIGCONT);
 }
 
 static void restart_in_place(void **state)

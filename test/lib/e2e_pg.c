@@ -256,6 +256,8 @@ void pg_signal(struct pg *p, int sig)
 {
 	char path[64], *at, *list;
 
+	if (!p->pid)
+		return;
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)p->pid, (int)p->pid);
 	if (sig != SIGCONT)
 		kill(p->pid, sig);

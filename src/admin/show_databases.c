@@ -149,24 +149,28 @@ static void get_db_disabled(struct cell *c, const void *row, unsigned arg)
 	cell_number(c, r->db != NULL && r->db->disabled);
 }
 
+static void get_db_held(struct cell *c, const void *row, unsigned arg)
+{
+	const struct database_row *r = row;
+
+	(void)arg;
+	cell_number(c, r->db != NULL && r->db->held);
+}
+
 static const struct column database_columns[] = {
-	{"name", COLUMN_TEXT, get_db_name, 0},
-	{"host", COLUMN_TEXT, get_db_host, 0},
-	{"port", COLUMN_INT4, get_db_port, 0},
-	{"database", COLUMN_TEXT, get_db_database, 0},
+	{"name", COLUMN_TEXT, get_db_name, 0}, {"host", COLUMN_TEXT, get_db_host, 0},
+	{"port", COLUMN_INT4, get_db_port, 0}, {"database", COLUMN_TEXT, get_db_database, 0},
 	{"force_user", COLUMN_TEXT, get_db_force_user, 0},
 	{"pool_size", COLUMN_INT4, get_db_setting, PARAM_default_pool_size},
 	{"min_pool_size", COLUMN_INT4, get_db_setting, PARAM_min_pool_size},
 	{"reserve_pool_size", COLUMN_INT4, get_db_setting, PARAM_reserve_pool_size},
 	{"server_lifetime", COLUMN_INT4, get_db_setting, PARAM_server_lifetime},
-	{"pool_mode", COLUMN_TEXT, get_db_pool_mode, 0},
-	{"load_balance_hosts", COLUMN_TEXT, get_db_balance, 0},
+	{"pool_mode", COLUMN_TEXT, get_db_pool_mode, 0}, {"load_balance_hosts", COLUMN_TEXT, get_db_balance, 0},
 	{"max_connections", COLUMN_INT4, get_db_setting, PARAM_max_db_connections},
 	{"current_connections", COLUMN_INT4, get_db_servers, 0},
 	{"max_client_connections", COLUMN_INT4, get_db_setting, PARAM_max_db_client_connections},
-	{"current_client_connections", COLUMN_INT4, get_db_clients, 0},
-	{"paused", COLUMN_INT4, get_db_paused, 0},
-	{"disabled", COLUMN_INT4, get_db_disabled, 0},
+	{"current_client_connections", COLUMN_INT4, get_db_clients, 0}, {"paused", COLUMN_INT4, get_db_paused, 0},
+	{"disabled", COLUMN_INT4, get_db_disabled, 0}, {"held", COLUMN_INT4, get_db_held, 0}, /* PgBouncer has none */
 };
 
 static void row_database(const struct show *s, const struct database *d)

@@ -80,9 +80,16 @@ static void get_pool_balance(struct cell *c, const void *row, unsigned arg)
 	cell_text(c, show_balance(r->pool != NULL ? r->pool->db : NULL));
 }
 
+static void get_pool_held(struct cell *c, const void *row, unsigned arg)
+{
+	const struct pool_row *r = row;
+
+	(void)arg;
+	cell_number(c, r->pool != NULL && r->pool->db->held);
+}
+
 static const struct column pool_columns[] = {
-	{"database", COLUMN_TEXT, get_pool_database, 0},
-	{"user", COLUMN_TEXT, get_pool_user, 0},
+	{"database", COLUMN_TEXT, get_pool_database, 0}, {"user", COLUMN_TEXT, get_pool_user, 0},
 	{"cl_active", COLUMN_INT4, get_pool_number, N_CL_ACTIVE},
 	{"cl_waiting", COLUMN_INT4, get_pool_number, N_CL_WAITING},
 	{"cl_active_cancel_req", COLUMN_INT4, get_pool_number, N_CANCEL_REQ},
@@ -90,14 +97,12 @@ static const struct column pool_columns[] = {
 	{"sv_active", COLUMN_INT4, get_pool_number, N_SV_ACTIVE},
 	{"sv_active_cancel", COLUMN_INT4, get_pool_number, N_SV_CANCEL},
 	{"sv_being_canceled", COLUMN_INT4, get_pool_number, N_SV_CANCELED},
-	{"sv_idle", COLUMN_INT4, get_pool_number, N_SV_IDLE},
-	{"sv_used", COLUMN_INT4, get_pool_number, N_SV_USED},
+	{"sv_idle", COLUMN_INT4, get_pool_number, N_SV_IDLE}, {"sv_used", COLUMN_INT4, get_pool_number, N_SV_USED},
 	{"sv_tested", COLUMN_INT4, get_pool_number, N_SV_TESTED},
-	{"sv_login", COLUMN_INT4, get_pool_number, N_SV_LOGIN},
-	{"maxwait", COLUMN_INT4, get_pool_number, N_MAXWAIT},
-	{"maxwait_us", COLUMN_INT4, get_pool_number, N_MAXWAIT_US},
-	{"pool_mode", COLUMN_TEXT, get_pool_mode, 0},
+	{"sv_login", COLUMN_INT4, get_pool_number, N_SV_LOGIN}, {"maxwait", COLUMN_INT4, get_pool_number, N_MAXWAIT},
+	{"maxwait_us", COLUMN_INT4, get_pool_number, N_MAXWAIT_US}, {"pool_mode", COLUMN_TEXT, get_pool_mode, 0},
 	{"load_balance_hosts", COLUMN_TEXT, get_pool_balance, 0},
+	{"held", COLUMN_INT4, get_pool_held, 0}, /* PgBouncer has none */
 };
 
 static int64_t count_asks(const struct pool *p)

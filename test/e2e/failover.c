@@ -130,6 +130,8 @@ static void promotion(void **state)
 	db_value(idle, "insert into t values (1, 'before')");
 	pg_crash(c.primary);
 	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));
+	assert_string_equal(bouncer_value(c.b, "DATABASES", "name", "app", "held"), "1");
+	assert_string_equal(bouncer_value(c.b, "DATABASES", "name", "ro", "held"), "0");
 	assert_true(PQsendQuery(waits, "insert into t values (2, 'held') returning id"));
 	WAIT_UNTIL(waiting(c.b, "app") == 1);
 	fresh = client(c.b, "app");

@@ -415,36 +415,72 @@ static void server_connect_query_done(struct server *s, const struct ownq_result
 	server_login_failed(s, r->code, text, false);
 }
 
-/* What it says of itself counts, whatever is believed of its host. */
-static bool server_suits(const struct server *s)
-{
-	const struct pool *p = s->slot.pool;
-	const char *standby = vars_get(s->vars, "in_hot_standby");
+/* ---- its role: what it says of itself counts, whatever is believed of its host ---------------------------- */
 
-	if (!p || !p->db->cluster || !standby)
+/* False: it is closed, another host may do. */
+static bool server_takes_role(struct server *s, bool standby)
+{
+	topology_witness(s->endpoint, standby);
+	if (!standby || s->slot.pool->db->target != TARGET_PRIMARY)
 		return true;
-	topology_witness(s->endpoint, !strcmp(standby, "on"));
-	return p->db->target != TARGET_PRIMARY || strcmp(standby, "on") != 0;
+	server_login_failed(s, "", "it is a standby, and the primary is asked for", true);
+	return false;
+}
+
+static void server_connect_query(struct server *s)
+{
+	const struct config_database *conf = server_entry(s);
+	struct ownq_call q = {.done = server_connect_query_done, .late = CLOSE_SERVER_LOGIN};
+
+	if (!conf || !conf->connect_query || s->slot.own) { /* a walsender may know no SQL */
+		server_logged_in(s);
+		return;
+	}
+	q.sql = conf->connect_query;
+	if (s->c.state != SS_SETUP)
+		server_goto(s, SS_SETUP);
+	ownq_start(s, &q);
+}
+
+static void server_role_row(struct server *s, const char *const *values, size_t n, void *arg)
+{
+	(void)arg;
+	s->login->standby = n == 1 && values[0] && !strcmp(values[0], "t");
+}
+
+static void server_role_done(struct server *s, const struct ownq_result *r, void *arg)
+{
+	(void)arg;
+	if (!r->ok)
+		server_login_failed(s, r->code, r->text, true);
+	else if (server_takes_role(s, s->login->standby))
+		server_connect_query(s);
+}
+
+/* PostgreSQL 13 and older does not report its role. */
+static void server_ask_role(struct server *s)
+{
+	struct ownq_call q = {.sql = "SELECT pg_catalog.pg_is_in_recovery()",
+		.row = server_role_row,
+		.done = server_role_done,
+		.late = CLOSE_SERVER_LOGIN};
+
+	server_goto(s, SS_SETUP);
+	ownq_start(s, &q);
 }
 
 static void server_ready(struct server *s, char status)
 {
-	const struct config_database *conf = server_entry(s);
+	const char *standby = vars_get(s->vars, "in_hot_standby");
+	bool counts = s->slot.pool && !s->slot.own && s->slot.pool->db->cluster;
 
 	s->status = status;
-	if (!server_suits(s)) {
-		server_login_failed(s, "", "it is a standby, and the primary is asked for", true);
-	} else if (status != 'I') {
+	if (status != 'I')
 		server_login_failed(s, "", "the server is not idle after the login", true);
-	} else if (conf && conf->connect_query && !s->slot.own) { /* a walsender may know no SQL */
-		struct ownq_call q = {
-			.sql = conf->connect_query, .done = server_connect_query_done, .late = CLOSE_SERVER_LOGIN};
-
-		server_goto(s, SS_SETUP);
-		ownq_start(s, &q);
-	} else {
-		server_logged_in(s);
-	}
+	else if (counts && !standby)
+		server_ask_role(s);
+	else if (!counts || server_takes_role(s, !strcmp(standby, "on")))
+		server_connect_query(s);
 }
 
 static void server_take_key(struct server *s, const struct msg *m)

@@ -25,6 +25,7 @@ struct server_login {
 	char *secret;		 /* of the user, or NULL */
 	struct scram_client *scram;
 	bool admitted; /* AuthenticationOk has come */
+	bool standby;  /* it was asked, and is one */
 	bool told;     /* the pool knows that it failed */
 };
 

@@ -421,6 +421,8 @@ static void server_connect_query_done(struct server *s, const struct ownq_result
 static bool server_takes_role(struct server *s, bool standby)
 {
 	topology_witness(s->endpoint, standby);
+	if (conn_is_closed(&s->c)) /* what it says may have changed what fits */
+		return false;
 	if (!standby || s->slot.pool->db->target != TARGET_PRIMARY)
 		return true;
 	server_login_failed(s, "", "it is a standby, and the primary is asked for", true);

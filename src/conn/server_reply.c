@@ -60,7 +60,7 @@ static enum verdict server_on_var(struct server *s, const struct msg *m)
 	if (front && front->action == ACT_FRONT && front->kind == REQ_EXECUTE)
 		return V_DROP; /* SETs around a Parse of ours: the second takes back the first */
 	server_set_var(s, m, &name, &value);
-	if (!name)
+	if (!name || conn_is_closed(&s->c))
 		return V_CLOSED;
 	if (!cl || server_pass(s, ring_front(&s->ring)) == V_DROP)
 		return V_DROP;

@@ -137,6 +137,9 @@ static void a_server_that_hangs(void **state)
 	char *pid = pid_of(c), *other;
 
 	(void)state;
+	/* Not while it holds something that others need. */
+	WAIT_UNTIL(strcmp(pg_value(pg_shared(), "select wait_event from pg_stat_activity where pid = %s", pid),
+			   "ClientRead") == 0);
 	assert_int_equal(kill(atoi(pid), SIGSTOP), 0);
 	other = pid_of(c);
 	assert_string_not_equal(other, pid);

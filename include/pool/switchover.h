@@ -35,6 +35,8 @@ struct switchover {
 bool switchover_begin(struct cluster *c, char *why, size_t size);
 /* The primary has moved, or the operator wants none any more. Nothing when none is under way. */
 void switchover_end(struct cluster *c);
+/* A probe has ended: positions may be new. */
+void switchover_seen(struct cluster *c);
 /* How many transactions are open on the primary. */
 unsigned switchover_open(const struct cluster *c);
 

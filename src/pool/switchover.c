@@ -18,6 +18,9 @@
 #include "pool/registry.h"
 #include "pool/topology.h"
 
+/* How often it is looked whether transactions are still open. */
+static const int64_t drain_pause_us = USEC / 100;
+
 static struct registry *registry_of(const struct cluster *c)
 {
 	return c->registry;
@@ -124,10 +127,15 @@ static void look(struct cluster *c)
 	}
 }
 
-/* Positions are what is asked for as long as it lasts. */
+/* Positions are what is asked for when nothing is open any more. */
 static void keep_asking(struct cluster *c)
 {
 	struct registry *r = registry_of(c);
+
+	if (c->switching.step == SWITCH_DRAINING) {
+		timer_set(r->timers, &c->switching.timer, clock_us() + drain_pause_us);
+		return;
+	}
 
 	for (size_t i = 0; i < c->n; i++)
 		c->members[i]->asked_us = clock_us();
@@ -135,14 +143,23 @@ static void keep_asking(struct cluster *c)
 	timer_set(r->timers, &c->switching.timer, clock_us() + r->config->set.topology_fast_interval);
 }
 
-static void timer_fired(struct timer *t, void *ctx)
+static void go_on(struct cluster *c)
 {
-	struct cluster *c = container_of(t, struct cluster, switching.timer);
-
-	(void)ctx;
 	look(c);
 	if (c->switching.step != SWITCH_NONE)
 		keep_asking(c);
+}
+
+static void timer_fired(struct timer *t, void *ctx)
+{
+	(void)ctx;
+	go_on(container_of(t, struct cluster, switching.timer));
+}
+
+void switchover_seen(struct cluster *c)
+{
+	if (c->switching.step == SWITCH_CATCHING_UP)
+		look(c);
 }
 
 bool switchover_begin(struct cluster *c, char *why, size_t size)
@@ -160,7 +177,7 @@ bool switchover_begin(struct cluster *c, char *why, size_t size)
 	c->switching.why[0] = c->switching.ready[0] = '\0';
 	step_to(c, SWITCH_DRAINING);
 	topology_refit(c);
-	keep_asking(c);
+	go_on(c);
 	return true;
 }
 

@@ -431,6 +431,7 @@ void topology_seen(struct endpoint *ep, const struct sight *now)
 	else if (c->wants_lag)
 		topology_refit(c);
 	refute(c);
+	switchover_seen(c);
 }
 
 void topology_blind(struct endpoint *ep, bool blind)

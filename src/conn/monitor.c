@@ -32,8 +32,8 @@ struct monitor {
 	struct endpoint *endpoint; /* held */
 	struct timer timer;	   /* when there is something to do */
 	struct solo place[2];
-	unsigned at;	     /* which of them is asked */
-	char *user, *secret; /* NULL: there is nobody to ask as */
+	unsigned at;		      /* which of them is asked */
+	char *user, *dbname, *secret; /* user NULL: there is nobody to ask as */
 	struct scram_cache scram;
 	int64_t login_us;   /* when the last login began */
 	int64_t asked_us;   /* when the question that is not answered yet was asked; 0: there is none */
@@ -273,7 +273,7 @@ static void monitor_login(struct monitor *m, unsigned place)
 	*solo = (struct solo){
 		.owner = m,
 		.user = m->user,
-		.dbname = monitor_settings(m)->monitor_dbname,
+		.dbname = m->dbname,
 		.secret = m->secret,
 		.scram = &m->scram,
 		.endpoint = m->endpoint,
@@ -360,8 +360,9 @@ static char *find_admin(const struct config *c)
 static void monitor_forget_user(struct monitor *m)
 {
 	xfree(MEM_SERVER, m->user);
+	xfree(MEM_SERVER, m->dbname);
 	xfree_secret(MEM_SERVER, m->secret);
-	m->user = m->secret = NULL;
+	m->user = m->dbname = m->secret = NULL;
 }
 
 static bool text_differs(const char *a, const char *b)
@@ -392,10 +393,12 @@ static void monitor_choose_user(struct monitor *m)
 		user = admin = find_admin(c);
 		secret = admin ? auth_secret(c, admin) : NULL;
 	}
-	if (text_differs(m->user, user) || text_differs(m->secret, secret)) {
+	if (text_differs(m->user, user) || text_differs(m->secret, secret) ||
+		text_differs(m->dbname, c->set.monitor_dbname)) {
 		monitor_hang_up(m);
 		monitor_forget_user(m);
 		m->user = user ? xstrdup(MEM_SERVER, user) : NULL;
+		m->dbname = xstrdup(MEM_SERVER, c->set.monitor_dbname);
 		m->secret = secret ? xstrdup(MEM_SERVER, secret) : NULL;
 		m->complained = false;
 	}

@@ -168,6 +168,11 @@ static void server_login_start(struct server *s, uint64_t tried, struct endpoint
 	if (!again)
 		again = endpoint_choose(db->hosts, db->n_hosts, &db->turn, &s->login->tried,
 			s->slot.pool->login_retry_us);
+	if (!again) { /* what fits has changed since it was asked for, as a standby that falls behind */
+		s->login->tried = 0;
+		again = endpoint_choose(db->hosts, db->n_hosts, &db->turn, &s->login->tried,
+			s->slot.pool->login_retry_us);
+	}
 	server_dial(s, again);
 }
 

@@ -32,9 +32,12 @@ struct switchover {
 };
 
 /* False: it cannot be begun, and why says so. */
-bool switchover_begin(struct cluster *c, char *why, size_t size);
+bool switchover_may_begin(const struct cluster *c, char *why, size_t size);
+void switchover_begin(struct cluster *c);
 /* The primary has moved, or the operator wants none any more. Nothing when none is under way. */
 void switchover_end(struct cluster *c);
+/* It goes on in another cluster, which has none, by the same hosts. */
+void switchover_move(struct cluster *to, struct cluster *from);
 /* A probe has ended: positions may be new. */
 void switchover_seen(struct cluster *c);
 /* How many transactions are open on the primary. */

@@ -76,6 +76,8 @@ TAILQ_HEAD(cluster_list, cluster);
 
 /* The clusters of the databases that run, anew; what was known of a cluster that has kept a host is kept. */
 void topology_configure(struct registry *r);
+/* The same for a database that has come to run. */
+void topology_add(struct database *d);
 void topology_free(struct registry *r);
 
 /*

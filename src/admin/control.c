@@ -196,9 +196,16 @@ static bool each_cluster(struct control *c, const struct database *d, bool (*fn)
 	return ok;
 }
 
+static bool may_switch(struct cluster *i, char *why)
+{
+	return switchover_may_begin(i, why, CONTROL_WHY);
+}
+
 static bool begin_switch(struct cluster *i, char *why)
 {
-	return switchover_begin(i, why, CONTROL_WHY);
+	(void)why;
+	switchover_begin(i);
+	return true;
 }
 
 static bool end_switch(struct cluster *i, char *why)
@@ -227,7 +234,9 @@ bool control_switchover(struct control *c, const char *name, char *why)
 		return refuse(why, "no target_session_attrs: its primary is not known");
 	}
 	walk_begin(c);
-	ok = each_cluster(c, d, begin_switch, why);
+	ok = each_cluster(c, d, may_switch, why);
+	if (ok)
+		(void)each_cluster(c, d, begin_switch, why);
 	walk_end(c);
 	release(d);
 	return ok;

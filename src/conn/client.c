@@ -104,6 +104,17 @@ static uint32_t client_wait_limit(const struct client *cl, int64_t *since_us)
 		client_settings(cl)));
 }
 
+/* Until a server has told what a client is greeted with. */
+static int64_t client_greeting_due(const struct client *cl)
+{
+	int64_t since, due = sooner(0, cl->c.connected_us, limit_ms(client_settings(cl)->client_login_timeout));
+	uint32_t limit = client_wait_limit(cl, &since);
+
+	if (since < cl->c.connected_us)
+		since = cl->c.connected_us;
+	return cl->db->held ? sooner(due, since, limit) : due;
+}
+
 static int64_t client_wait_due(const struct client *cl)
 {
 	uint32_t notify = cl->notified ? 0 : limit_ms(client_settings(cl)->query_wait_notify);
@@ -136,8 +147,8 @@ static int64_t client_due(const struct conn *c)
 	switch ((enum client_state)c->state) {
 	case CS_STARTUP:
 	case CS_HANDSHAKE:
-	case CS_AUTH:
-	case CS_GREETING: return sooner(0, c->connected_us, limit_ms(client_settings(cl)->client_login_timeout));
+	case CS_AUTH: return sooner(0, c->connected_us, limit_ms(client_settings(cl)->client_login_timeout));
+	case CS_GREETING: return client_greeting_due(cl);
 	case CS_WAITING: return client_wait_due(cl);
 	case CS_IDLE:
 	case CS_PREPARING:
@@ -157,13 +168,34 @@ static bool passed(int64_t since_us, uint32_t ms)
 	return ms && since_us && since_us + (int64_t)ms * 1000 <= clock_us();
 }
 
+static void client_say_no_host(const struct client *cl, char *text, size_t size)
+{
+	snprintf(text, size, "no %s available for database %s",
+		cl->db->target == TARGET_PRIMARY ? "primary" : "replica", cl->db->name);
+}
+
+static void client_greeting_deadline(struct client *cl)
+{
+	char text[200];
+	int64_t since;
+	uint32_t limit = client_wait_limit(cl, &since);
+
+	if (since < cl->c.connected_us)
+		since = cl->c.connected_us;
+	if (!cl->db->held || !passed(since, limit)) {
+		conn_close(&cl->c, CLOSE_LOGIN_TIMEOUT, NULL);
+		return;
+	}
+	client_say_no_host(cl, text, sizeof(text));
+	conn_close(&cl->c, CLOSE_NO_HOST, text);
+}
+
 /* Nobody has come to take its request: that gets an error, and the client goes on. */
 static void client_hold_over(struct client *cl)
 {
 	char text[200];
 
-	snprintf(text, sizeof(text), "no %s available for database %s",
-		cl->db->target == TARGET_PRIMARY ? "primary" : "replica", cl->db->name);
+	client_say_no_host(cl, text, sizeof(text));
 	pool_withdraw(&cl->ask);
 	client_goto(cl, CS_IDLE);
 	client_refuse_pending(cl, "08006", text, "Nothing of the request was done: try it again.");
@@ -209,8 +241,8 @@ static void client_deadline(struct conn *c)
 	switch ((enum client_state)c->state) {
 	case CS_STARTUP:
 	case CS_HANDSHAKE:
-	case CS_AUTH:
-	case CS_GREETING: conn_close(c, CLOSE_LOGIN_TIMEOUT, NULL); return;
+	case CS_AUTH: conn_close(c, CLOSE_LOGIN_TIMEOUT, NULL); return;
+	case CS_GREETING: client_greeting_deadline(cl); return;
 	case CS_WAITING: client_wait_deadline(cl); return;
 	case CS_IDLE:
 	case CS_PREPARING:

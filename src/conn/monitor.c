@@ -476,6 +476,10 @@ void monitors_probe(struct pooler *p, struct cluster *c)
 	struct monitor *m;
 
 	TAILQ_FOREACH (m, &p->monitors, all)
-		if (m->endpoint->cluster == c && !m->asked_us)
-			timer_set(&p->loop.timers, &m->timer, clock_us());
+		if (m->endpoint->cluster == c) {
+			if (c->suspect_us) /* a server that is about to stop still answers, and lets nobody in */
+				m->login_us = 0;
+			if (!m->asked_us)
+				timer_set(&p->loop.timers, &m->timer, clock_us());
+		}
 }

@@ -103,7 +103,7 @@ static void pooler_held(struct database *d, void *ctx)
 	struct conn *c;
 
 	TAILQ_FOREACH (c, &p->clients, all)
-		if (conn_client(c)->db == d && c->state == CS_WAITING)
+		if (conn_client(c)->db == d && (c->state == CS_WAITING || c->state == CS_GREETING))
 			conn_settle(c);
 }
 

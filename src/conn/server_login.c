@@ -157,29 +157,38 @@ static void server_dial(struct server *s, struct endpoint *e)
 		server_dialled);
 }
 
+/* What fits has changed since it was asked for, as a standby that falls behind. */
+static void server_finds_no_host(struct server *s)
+{
+	static const char text[] = "no host of the list is what is asked for";
+
+	s->login->told = true;
+	if (!s->slot.own)
+		pool_login_failed(s->slot.pool, "", text);
+	conn_close(&s->c, CLOSE_SERVER_CONNECT, text);
+}
+
 /* again: this host once more, secure: with TLS; NULL: the next one of the list. */
 static void server_login_start(struct server *s, uint64_t tried, struct endpoint *again, bool secure)
 {
 	struct database *db = s->slot.pool ? s->slot.pool->db : NULL;
 
 	s->login = xcalloc(MEM_LOGIN, 1, sizeof(*s->login));
-	s->login->tried = tried;
+	s->login->tried = tried | (db ? topology_unfit(db) : 0);
 	s->login->secure = secure;
 	if (!again)
 		again = endpoint_choose(db->hosts, db->n_hosts, &db->turn, &s->login->tried,
 			s->slot.pool->login_retry_us);
-	if (!again) { /* what fits has changed since it was asked for, as a standby that falls behind */
-		s->login->tried = 0;
-		again = endpoint_choose(db->hosts, db->n_hosts, &db->turn, &s->login->tried,
-			s->slot.pool->login_retry_us);
+	if (!again) {
+		server_finds_no_host(s);
+		return;
 	}
 	server_dial(s, again);
 }
 
 void server_login_begin(struct server *s)
 {
-	server_login_start(s, s->solo ? 0 : topology_unfit(s->slot.pool->db), s->solo ? s->solo->endpoint : NULL,
-		false);
+	server_login_start(s, 0, s->solo ? s->solo->endpoint : NULL, false);
 }
 
 void server_login_free(struct server *s)
@@ -428,10 +437,15 @@ static bool server_takes_role(struct server *s, bool standby)
 	topology_witness(s->endpoint, standby);
 	if (conn_is_closed(&s->c)) /* what it says may have changed what fits */
 		return false;
-	if (!standby || s->slot.pool->db->target != TARGET_PRIMARY)
-		return true;
-	server_login_failed(s, "", "it is a standby, and the primary is asked for", true);
-	return false;
+	if (standby && s->slot.pool->db->target == TARGET_PRIMARY) {
+		server_login_failed(s, "", "it is a standby, and the primary is asked for", true);
+		return false;
+	}
+	if (!topology_fits(s->slot.pool->db, s->endpoint)) { /* what is known has changed since the host was chosen */
+		server_login_failed(s, "", "its host is not what is asked for any more", true);
+		return false;
+	}
+	return true;
 }
 
 static void server_connect_query(struct server *s)
@@ -479,7 +493,8 @@ static void server_ask_role(struct server *s)
 static void server_ready(struct server *s, char status)
 {
 	const char *standby = vars_get(s->vars, "in_hot_standby");
-	bool counts = s->slot.pool && !s->slot.own && s->slot.pool->db->cluster;
+	bool counts = s->slot.pool && s->slot.pool->db->cluster &&
+		      (standby || !s->slot.own); /* a walsender may know no SQL */
 
 	s->status = status;
 	if (status != 'I')

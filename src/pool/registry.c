@@ -233,8 +233,8 @@ struct database *registry_database(struct registry *r, const char *name)
 	htab_insert(&r->databases, &d->by_name, hash_str(name));
 	database_configure(d);
 	fill_forced(d);
-	if (r->configured) /* one of "*": its hosts are known by that entry, but it is new */
-		topology_configure(r);
+	if (r->configured)
+		topology_add(d);
 	return d;
 }
 

@@ -91,7 +91,7 @@ static void look_at_standbys(struct cluster *c)
 	const struct endpoint *primary = c->now.primary;
 	uint64_t lsn;
 
-	if (c->switching.lsn == 0 && is_fresh(c, primary))
+	if (c->switching.lsn == 0 && c->now.say == CLUSTER_SERVE && is_fresh(c, primary))
 		(void)endpoint_lsn(primary, &c->switching.lsn);
 	for (size_t i = 0; c->switching.lsn != 0 && i < c->n; i++) {
 		struct endpoint *ep = c->members[i];
@@ -162,7 +162,20 @@ void switchover_seen(struct cluster *c)
 		look(c);
 }
 
-bool switchover_begin(struct cluster *c, char *why, size_t size)
+void switchover_move(struct cluster *to, struct cluster *from)
+{
+	struct registry *r = registry_of(from);
+
+	if (from->switching.step == SWITCH_NONE)
+		return;
+	timer_cancel(r->timers, &from->switching.timer);
+	to->switching = from->switching;
+	to->switching.timer = (struct timer){.fire = timer_fired};
+	timer_set(r->timers, &to->switching.timer, clock_us());
+	from->switching.step = SWITCH_NONE;
+}
+
+bool switchover_may_begin(const struct cluster *c, char *why, size_t size)
 {
 	if (c->now.say != CLUSTER_SERVE) {
 		snprintf(why, size, "there is no primary");
@@ -172,13 +185,17 @@ bool switchover_begin(struct cluster *c, char *why, size_t size)
 		snprintf(why, size, "a switchover is under way");
 		return false;
 	}
+	return true;
+}
+
+void switchover_begin(struct cluster *c)
+{
 	log_msg(LL_LOG, "switchover: new transactions wait");
 	c->switching.timer.fire = timer_fired;
 	c->switching.why[0] = c->switching.ready[0] = '\0';
 	step_to(c, SWITCH_DRAINING);
 	topology_refit(c);
 	go_on(c);
-	return true;
 }
 
 void switchover_end(struct cluster *c)

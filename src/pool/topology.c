@@ -385,6 +385,8 @@ static void decide(struct cluster *c)
 		remember(c, before);
 	if (c->now.say == CLUSTER_SERVE && c->now.moved) {
 		c->samples.n = 0;
+		name_host(c->now.primary, c->switching.ready,
+			sizeof c->switching.ready); /* who promoted it was quick */
 		c->suspect_us = 0;
 		switchover_end(c);
 	}
@@ -535,6 +537,21 @@ static void cluster_merge(struct cluster *into, struct cluster *from)
 	cluster_free(from);
 }
 
+/* What is known, and under way, of a cluster whose hosts are in another one from now on. */
+static void inherit(struct cluster *c, struct cluster *o)
+{
+	c->memory = o->memory;
+	c->now = o->now;
+	c->suspect_us = o->suspect_us;
+	c->made_us = o->made_us;
+	c->samples = o->samples;
+	c->failed = o->failed;
+	c->event = o->event;
+	o->event = NULL;
+	memcpy(c->trigger, o->trigger, sizeof c->trigger);
+	switchover_move(c, o);
+}
+
 /* The hosts of an entry are of one cluster, and of one with every entry that names one of them. */
 static void join(struct database *d, const struct cluster_list *old)
 {
@@ -556,10 +573,7 @@ static void join(struct database *d, const struct cluster_list *old)
 		if (c == NULL)
 			c = cluster_new(d->registry);
 		if (o != NULL && c->memory.primary == NULL && c->now.say == CLUSTER_WAIT) {
-			c->memory = o->memory;
-			c->now = o->now;
-			c->suspect_us = o->suspect_us;
-			c->made_us = o->made_us;
+			inherit(c, o);
 		}
 		cluster_add(c, d->hosts[i]);
 	}
@@ -593,6 +607,26 @@ static void configure_replicas(struct database *d)
 
 	d->max_lag = param_effective(PARAM_max_replica_lag, NULL, over, set);
 	d->same_zone = set->zone[0] != '\0' && param_effective(PARAM_prefer_same_zone, NULL, over, set);
+}
+
+void topology_add(struct database *d)
+{
+	struct cluster *c = d->n_hosts > 0 ? d->hosts[0]->cluster : NULL;
+
+	d->target = target_of(d);
+	configure_replicas(d);
+	if (d->target == TARGET_ANY)
+		return;
+	for (size_t i = 0; i < d->n_hosts; i++)
+		if (c == NULL || d->hosts[i]->cluster != c) {
+			topology_configure(d->registry);
+			return;
+		}
+	d->cluster = c;
+	if (c == NULL)
+		return;
+	c->wants_lag = c->wants_lag || d->max_lag != 0;
+	refit(d);
 }
 
 void topology_configure(struct registry *r)

@@ -193,12 +193,15 @@ static void client_greeting_deadline(struct client *cl)
 /* Nobody has come to take its request: that gets an error, and the client goes on. */
 static void client_hold_over(struct client *cl)
 {
+	struct vars *none = NULL;
 	char text[200];
 
 	client_say_no_host(cl, text, sizeof(text));
 	pool_withdraw(&cl->ask);
 	client_goto(cl, CS_IDLE);
 	client_refuse_pending(cl, "08006", text, "Nothing of the request was done: try it again.");
+	if (cl->begin && !cl->orphaned) /* its transaction has failed, and needs no server any more */
+		(void)client_orphan_begin(cl, text, true, &none);
 }
 
 static void client_wait_deadline(struct client *cl)

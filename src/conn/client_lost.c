@@ -204,6 +204,10 @@ static void client_survives(struct client *cl, const struct link_lost *l)
 	if (!cl->begin) { /* else nothing of its transaction was sent yet */
 		x.back = client_vars_before(cl, l);
 		loss_answer_all(&x);
+		if (l->errored && x.first) { /* it has had its error, and nothing but what is ours is outstanding */
+			cl->status = cl->status == 'I' ? 'I' : 'E';
+			cl->skipping = x.told = true;
+		}
 		if (cl->status != 'I' && !client_orphan_begin(cl, l->text, x.told, &x.back))
 			return;
 		vars_unref(&x.back);

@@ -42,12 +42,18 @@ unsigned switchover_open(const struct cluster *c)
 	const struct registry *r = registry_of(c);
 	const struct pool *p;
 	const struct slot *s;
-	unsigned n = 0;
+	unsigned n = 0, kept;
 
-	TAILQ_FOREACH (p, &r->pools, all)
-		for (int i = SLOT_TESTED; is_of(p->db, c) && i <= SLOT_BUSY; i++)
+	/* Whose session is the server's has it whether a transaction is open or not, and goes with it. */
+	TAILQ_FOREACH (p, &r->pools, all) {
+		if (!is_of(p->db, c) || p->mode == POOL_SESSION)
+			continue;
+		kept = p->pinned;
+		for (int i = SLOT_TESTED; i <= SLOT_BUSY; i++)
 			TAILQ_FOREACH (s, &p->slots[i], link)
-				n += s->endpoint == c->now.primary;
+				if (s->endpoint == c->now.primary && !s->own)
+					kept > 0 ? (void)kept-- : (void)n++;
+	}
 	return n;
 }
 

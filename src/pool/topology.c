@@ -530,13 +530,6 @@ static struct cluster *cluster_new(struct registry *r)
 	return c;
 }
 
-static void cluster_merge(struct cluster *into, struct cluster *from)
-{
-	for (size_t i = 0; i < from->n; i++)
-		cluster_add(into, from->members[i]);
-	cluster_free(from);
-}
-
 /* What is known, and under way, of a cluster whose hosts are in another one from now on. */
 static void inherit(struct cluster *c, struct cluster *o)
 {
@@ -550,6 +543,23 @@ static void inherit(struct cluster *c, struct cluster *o)
 	o->event = NULL;
 	memcpy(c->trigger, o->trigger, sizeof c->trigger);
 	switchover_move(c, o);
+}
+
+/* Of two clusters that become one the higher timeline is not gone back from. */
+static bool knows_more(const struct cluster *a, const struct cluster *b)
+{
+	if (a->memory.timeline != b->memory.timeline)
+		return a->memory.timeline > b->memory.timeline;
+	return b->memory.primary == NULL && b->now.say == CLUSTER_WAIT && a->now.say != CLUSTER_WAIT;
+}
+
+static void cluster_merge(struct cluster *into, struct cluster *from)
+{
+	if (knows_more(from, into))
+		inherit(into, from);
+	for (size_t i = 0; i < from->n; i++)
+		cluster_add(into, from->members[i]);
+	cluster_free(from);
 }
 
 /* The hosts of an entry are of one cluster, and of one with every entry that names one of them. */
@@ -572,9 +582,8 @@ static void join(struct database *d, const struct cluster_list *old)
 		}
 		if (c == NULL)
 			c = cluster_new(d->registry);
-		if (o != NULL && c->memory.primary == NULL && c->now.say == CLUSTER_WAIT) {
+		if (o != NULL && knows_more(o, c))
 			inherit(c, o);
-		}
 		cluster_add(c, d->hosts[i]);
 	}
 }

@@ -143,10 +143,10 @@ static const struct table tables[] = {
 	{"POOLS",
 		"s:database s:user i:cl_active i:cl_waiting i:cl_active_cancel_req i:cl_waiting_cancel_req i:sv_active "
 		"i:sv_active_cancel i:sv_being_canceled i:sv_idle i:sv_used i:sv_tested i:sv_login i:maxwait i:maxwait_us "
-		"s:pool_mode s:load_balance_hosts"},
+		"s:pool_mode s:load_balance_hosts i:held"},
 	{"DATABASES", "s:name s:host i:port s:database s:force_user i:pool_size i:min_pool_size i:reserve_pool_size "
 		      "i:server_lifetime s:pool_mode s:load_balance_hosts i:max_connections i:current_connections "
-		      "i:max_client_connections i:current_client_connections i:paused i:disabled"},
+		      "i:max_client_connections i:current_client_connections i:paused i:disabled i:held"},
 	{"USERS", "s:name s:pool_size s:reserve_pool_size s:pool_mode i:max_user_connections i:current_connections "
 		  "i:max_user_client_connections i:current_client_connections"},
 	{"LISTS", "s:list i:items"},

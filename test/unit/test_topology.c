@@ -398,6 +398,33 @@ static void test_reload(void **state)
 	rig_end(&g);
 }
 
+/* Clusters that become one by a new entry: what is known of either is kept, whatever the order of the entries. */
+static void test_merge(void **state)
+{
+	static const char *const names[] = {"c", "e", "k", "zz", "m1", "q7"};
+	char text[400];
+	struct rig g;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		rig_start(&g, HEAD "d=host=a,b port=5432 user=u " RW "\n");
+		seen(&g, "a", SIGHT_WRITABLE, 3);
+		seen(&g, "b", SIGHT_WRITABLE, 2);
+		assert_string_equal(fit(&g, "d"), "a");
+		seen(&g, "a", SIGHT_UNKNOWN, 0);
+		assert_string_equal(fit(&g, "d"), "");
+		snprintf(text, sizeof(text),
+			HEAD "d=host=a,b port=5432 user=u " RW "\n%s=host=c port=5432 user=u " RW
+			     "\nn%s=host=c,a port=5432 user=u " RW "\n",
+			names[i], names[i]);
+		configure(&g, text, false);
+		pass(&g, 2 * USEC);
+		assert_string_equal(fit(&g, "d"), "");
+		assert_string_equal(topology_state(host(&g, "b")), "fenced");
+		rig_end(&g);
+	}
+}
+
 static void stands_at(struct rig *g, const char *name, const char *lsn)
 {
 	struct endpoint *ep = host(g, name);
@@ -486,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_suspicion),
 		cmocka_unit_test(test_blind),
 		cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_lag),
 		cmocka_unit_test(test_zones),
 		cmocka_unit_test(test_automatic),

@@ -38,6 +38,8 @@ static struct cluster cluster_start(const char *settings)
 	pg_value(c.primary, "create table t (id int primary key, v text)");
 	pg_value(c.primary, "grant all on t to public");
 	c.b = start(c.primary, c.standby, settings);
+	WAIT_UNTIL(bouncer_logged(c.b,
+		"LOG primary: ")); /* what waits shorter than the first probe takes is not meant */
 	return c;
 }
 

@@ -26,12 +26,12 @@ struct pool_ops;
 
 TAILQ_HEAD(pool_list, pool);
 
+enum target_attrs { TARGET_ANY, TARGET_PRIMARY, TARGET_STANDBY, TARGET_PREFER_STANDBY };
+
 /*
  * What the last client of a database asked for, and what it was told: the next one is mostly alike. Follows from its
  * packet, the greeting and the configuration.
  */
-enum target_attrs { TARGET_ANY, TARGET_PRIMARY, TARGET_STANDBY, TARGET_PREFER_STANDBY };
-
 struct usual {
 	struct vars *greeting; /* held; NULL: nothing is known */
 	char *params;	       /* as they stood in the startup packet */

@@ -62,7 +62,6 @@ struct cluster {
 	struct cluster_decision now;
 	int64_t made_us;
 	char trigger[120];	/* why it was suspected first */
-	int64_t lost_us;	/* since when there has been no primary; 0: there is one */
 	uint64_t failed;	/* requests that were told 08006 or 08007 since the last decision */
 	struct failover *event; /* the last one, as long as no server connection came behind it */
 	int64_t suspect_us;	/* since when something may be wrong; 0: nothing is */

@@ -210,7 +210,6 @@ static void client_wait_deadline(struct client *cl)
 		.code = "00000",
 		.message = "No server connection available in postgres backend, client being queued"};
 	int64_t since;
-
 	uint32_t limit = client_wait_limit(cl, &since);
 
 	if (passed(since, limit) && cl->db->held) {

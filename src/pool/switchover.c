@@ -21,11 +21,6 @@
 /* How often it is looked whether transactions are still open. */
 static const int64_t drain_pause_us = USEC / 100;
 
-static struct registry *registry_of(const struct cluster *c)
-{
-	return c->registry;
-}
-
 static void step_to(struct cluster *c, enum switch_step step)
 {
 	c->switching.step = step;
@@ -39,27 +34,28 @@ static bool is_of(const struct database *d, const struct cluster *c)
 
 unsigned switchover_open(const struct cluster *c)
 {
-	const struct registry *r = registry_of(c);
+	const struct registry *r = c->registry;
 	const struct pool *p;
 	const struct slot *s;
-	unsigned n = 0, kept;
+	unsigned n = 0, open;
 
 	/* Whose session is the server's has it whether a transaction is open or not, and goes with it. */
 	TAILQ_FOREACH (p, &r->pools, all) {
 		if (!is_of(p->db, c) || p->mode == POOL_SESSION)
 			continue;
-		kept = p->pinned;
+		open = 0;
 		for (int i = SLOT_TESTED; i <= SLOT_BUSY; i++)
 			TAILQ_FOREACH (s, &p->slots[i], link)
 				if (s->endpoint == c->now.primary && !s->own)
-					kept > 0 ? (void)kept-- : (void)n++;
+					open++;
+		n += open > p->pinned ? open - p->pinned : 0;
 	}
 	return n;
 }
 
 static int64_t patience(const struct cluster *c)
 {
-	return registry_of(c)->config->set.failover_drain_timeout;
+	return c->registry->config->set.failover_drain_timeout;
 }
 
 static bool is_late(const struct cluster *c, int64_t limit_us)
@@ -118,7 +114,7 @@ static void look_at_standbys(struct cluster *c)
 
 static void look(struct cluster *c)
 {
-	int64_t wait = registry_of(c)->config->set.failover_wait_timeout;
+	int64_t wait = c->registry->config->set.failover_wait_timeout;
 
 	switch (c->switching.step) {
 	case SWITCH_DRAINING: look_at_drain(c); break;
@@ -136,7 +132,7 @@ static void look(struct cluster *c)
 /* Positions are what is asked for when nothing is open any more. */
 static void keep_asking(struct cluster *c)
 {
-	struct registry *r = registry_of(c);
+	struct registry *r = c->registry;
 
 	if (c->switching.step == SWITCH_DRAINING) {
 		timer_set(r->timers, &c->switching.timer, clock_us() + drain_pause_us);
@@ -170,7 +166,7 @@ void switchover_seen(struct cluster *c)
 
 void switchover_move(struct cluster *to, struct cluster *from)
 {
-	struct registry *r = registry_of(from);
+	struct registry *r = from->registry;
 
 	if (from->switching.step == SWITCH_NONE)
 		return;
@@ -209,6 +205,6 @@ void switchover_end(struct cluster *c)
 	if (c->switching.step == SWITCH_NONE)
 		return;
 	step_to(c, SWITCH_NONE);
-	timer_cancel(registry_of(c)->timers, &c->switching.timer);
+	timer_cancel(c->registry->timers, &c->switching.timer);
 	topology_refit(c);
 }

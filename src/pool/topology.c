@@ -568,7 +568,6 @@ static void join(struct database *d, const struct cluster_list *old)
 	struct cluster *c = NULL, *o;
 
 	for (size_t i = 0; i < d->n_hosts; i++) {
-		o = d->hosts[i]->cluster;
 		TAILQ_FOREACH (o, old, all)
 			if (o == d->hosts[i]->cluster)
 				break;

@@ -122,6 +122,14 @@ static void roles(void **state)
 	cluster_end(&c);
 }
 
+/* Waits until the standby has replayed all that was committed: replication is asynchronous here. */
+static void caught_up(struct cluster *c)
+{
+	char *lsn = pg_value(c->primary, "select pg_current_wal_lsn()");
+
+	WAIT_UNTIL(strcmp(pg_value(c->standby, "select pg_last_wal_replay_lsn() >= '%s'", lsn), "t") == 0);
+}
+
 /* The primary dies; what waits runs on the standby that is promoted. Nobody that had nothing under way notices. */
 static void promotion(void **state)
 {
@@ -130,6 +138,7 @@ static void promotion(void **state)
 
 	(void)state;
 	db_value(idle, "insert into t values (1, 'before')");
+	caught_up(&c);
 	pg_crash(c.primary);
 	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));
 	assert_string_equal(bouncer_value(c.b, "DATABASES", "name", "app", "held"), "1");
@@ -208,7 +217,7 @@ static void silence(void **state)
 
 	(void)state;
 	db_value(app, "insert into t values (1, 'x')");
-	WAIT_UNTIL(strcmp(pg_value(c.standby, "select count(*) from t"), "1") == 0);
+	caught_up(&c);
 	pg_signal(c.primary, SIGSTOP);
 	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));
 	assert_true(PQsendQuery(app, "insert into t values (2, 'y') returning id"));

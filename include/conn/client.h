@@ -110,6 +110,9 @@ void client_greeted(struct client *cl);
 struct conn *client_opening(struct client *cl); /* returns what the server is to be linked to */
 void client_ask_failed(struct client *cl);
 
+/* Its database is held, or no longer is: it waits by another clock from now on, and is not waited for if it has left. */
+void client_held(struct client *cl);
+
 /* A cancel request that names this client, brought by another connection, which is closed when the request has landed. */
 void client_cancel(struct client *cl, struct client *by);
 

@@ -341,14 +341,28 @@ static bool client_said_goodbye(const struct client *cl)
 	return false;
 }
 
+/* What a client asked for that is gone is not done later, by a host that was not there for it. */
+static bool client_left_held(const struct client *cl)
+{
+	return cl->c.eof && cl->c.state == CS_WAITING && cl->db->held;
+}
+
 static void client_hangup(struct conn *c)
 {
 	struct client *cl = conn_client(c);
 
-	if (!client_said_goodbye(cl))
+	if (client_left_held(cl) || !client_said_goodbye(cl))
 		conn_close(c, CLOSE_CLIENT_GONE, NULL);
 	else
 		relay_resume(c);
+}
+
+void client_held(struct client *cl)
+{
+	if (client_left_held(cl))
+		conn_close(&cl->c, CLOSE_CLIENT_GONE, NULL);
+	else if (cl->c.state == CS_WAITING || cl->c.state == CS_GREETING)
+		conn_settle(&cl->c);
 }
 
 static void client_event(struct conn *c, enum stream_event what)

@@ -96,15 +96,16 @@ static void pooler_probe(struct cluster *c, void *ctx)
 	monitors_probe(ctx, c);
 }
 
-/* Its clients wait by another clock from now on. */
 static void pooler_held(struct database *d, void *ctx)
 {
 	struct pooler *p = ctx;
-	struct conn *c;
+	struct conn *c, *next;
 
-	TAILQ_FOREACH (c, &p->clients, all)
-		if (conn_client(c)->db == d && (c->state == CS_WAITING || c->state == CS_GREETING))
-			conn_settle(c);
+	for (c = TAILQ_FIRST(&p->clients); c; c = next) {
+		next = TAILQ_NEXT(c, all);
+		if (conn_client(c)->db == d)
+			client_held(conn_client(c));
+	}
 }
 
 static const struct pool_ops pooler_pool_ops = {

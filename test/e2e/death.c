@@ -797,6 +797,7 @@ static struct bouncer *start_fake(int *listener, const char *more)
 		.databases = e2e_text("%sapp = host=127.0.0.1 port=%d dbname=postgres\n"
 				      "real = host=127.0.0.1 port={pg} dbname=postgres",
 			databases, port),
+		.users = "app_plain = query_timeout=30",
 		.settings = e2e_text("auth_type = trust\nserver_tls_sslmode = disable\n%s", more)});
 }
 
@@ -1072,8 +1073,8 @@ static void a_word_that_nobody_asked_for(void **state)
 static void half_an_answer_and_silence(void **state)
 {
 	int listener, server, request = -1, c;
-	struct bouncer *b = start_fake(&listener, "query_timeout = 0.2\nserver_connect_timeout = 0.2");
-	PGconn *real = db_connect("%s dbname=real user=app_scram", bouncer_dsn(b));
+	struct bouncer *b = start_fake(&listener, "query_timeout = 0.2\nserver_connect_timeout = 2");
+	PGconn *real = db_connect("%s dbname=real user=app_plain", bouncer_dsn(b));
 	char *payload;
 	size_t n;
 
@@ -1258,8 +1259,9 @@ static void nonsense_instead_of_a_query(void **state)
 
 static void garbage_at_every_stage(void **state)
 {
+	static const char *const limits[] = {"client_login_timeout", "client_idle_timeout", "query_timeout"};
 	struct bouncer *b =
-		start("auth_type = trust\nclient_login_timeout = 1\nclient_idle_timeout = 1\nquery_timeout = 1\n"
+		start("auth_type = trust\n"
 		      "log_connections = 0\nlog_disconnections = 0\nlog_pooler_errors = 0\nmax_client_conn = 1000");
 	unsigned seed = 12345;
 	int n_open = 0;
@@ -1289,8 +1291,12 @@ static void garbage_at_every_stage(void **state)
 	}
 	assert_true(n_open > 10);
 	/* Those that stay, stay silent: their time is over some day. */
+	for (size_t i = 0; i < LENGTH(limits); i++)
+		bouncer_command(b, e2e_text("set %s = 0.2", limits[i]));
 	WAIT_UNTIL(list(b, "used_clients") == 1);
 	assert_int_equal(list(b, "login_clients"), 0);
+	for (size_t i = 0; i < LENGTH(limits); i++)
+		bouncer_command(b, e2e_text("set %s = 0", limits[i]));
 	c = client(b);
 	db_value(c, "select 1");
 }

@@ -235,7 +235,7 @@ static void silence(void **state)
 /* Nobody comes. */
 static void hold_ends(void **state)
 {
-	struct cluster c = cluster_start("failover_wait_timeout = 0.3\nquery_wait_timeout = 0.1\ndefer_begin = 1\n");
+	struct cluster c = cluster_start("defer_begin = 1\n");
 	PGconn *app = client(c.b, "app"), *block = client(c.b, "app"), *ro = client(c.b, "ro");
 
 	(void)state;
@@ -244,6 +244,8 @@ static void hold_ends(void **state)
 	db_value(block, "begin");
 	pg_crash(c.primary);
 	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));
+	bouncer_command(c.b, "set failover_wait_timeout = 0.3");
+	bouncer_command(c.b, "set query_wait_timeout = 0.1"); /* which is not what ends it */
 	assert_string_equal(db_error(app, "select 1"), "08006");
 	assert_string_equal(db_error_text(app), "no primary available for database app");
 	assert_int_equal(PQtransactionStatus(app), PQTRANS_IDLE);
@@ -257,8 +259,9 @@ static void hold_ends(void **state)
 	WAIT_UNTIL(host_is(&c, c.standby, "state", "down"));
 	assert_string_equal(db_error(ro, "select 1"), "08006");
 	assert_string_equal(db_error_text(ro), "no replica available for database ro");
+	bouncer_command(c.b, "set query_wait_timeout = 120");
+	bouncer_command(c.b, "set failover_wait_timeout = 120");
 	pg_restart(c.primary);
-	WAIT_UNTIL(host_is(&c, c.primary, "role", "primary"));
 	assert_true(goes_to(app, c.primary));
 	assert_true(goes_to(block, c.primary));
 	cluster_end(&c);
@@ -370,7 +373,7 @@ static void switchover(void **state)
 /* What comes to nothing: the old primary goes on. */
 static void switchover_given_up(void **state)
 {
-	struct cluster c = cluster_start("failover_drain_timeout = 0.3\nfailover_wait_timeout = 0.5\n");
+	struct cluster c = cluster_start("failover_drain_timeout = 0.3\n");
 	PGconn *console = bouncer_console(c.b), *open = client(c.b, "app"), *held = client(c.b, "app");
 
 	(void)state;
@@ -386,6 +389,7 @@ static void switchover_given_up(void **state)
 	assert_string_equal(db_value(held, "select 6"), "6");
 	db_value(open, "commit");
 	/* RESUME ends it. */
+	bouncer_command(c.b, "set failover_drain_timeout = 30");
 	bouncer_command(c.b, "switchover app");
 	assert_true(PQsendQuery(held, "select inet_server_port()"));
 	WAIT_UNTIL(waiting(c.b, "app") == 1);
@@ -393,8 +397,11 @@ static void switchover_given_up(void **state)
 	assert_int_equal(atoi(PQgetvalue(db_result(held), 0, 0)), pg_port(c.primary));
 	assert_null(db_result(held));
 	/* Nobody is promoted. */
+	bouncer_command(c.b, "set failover_wait_timeout = 0.3");
 	bouncer_command(c.b, "switchover");
 	WAIT_UNTIL(bouncer_logged(c.b, "switchover: nobody was promoted; queries run on the old primary"));
+	bouncer_command(c.b, "set failover_wait_timeout = 120");
+	bouncer_command(c.b, "set failover_drain_timeout = 0.3");
 	assert_true(goes_to(held, c.primary));
 	/* There is no standby that could be. */
 	pg_crash(c.standby);

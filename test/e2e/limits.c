@@ -165,12 +165,13 @@ static void reserve_pool(void **state)
 	assert_string_equal(PQresultErrorField(db_result(third), PG_DIAG_SQLSTATE), "57P03");
 	/* 0 as a time is never. */
 	bouncer_command(b, "set reserve_pool_timeout = 0");
-	bouncer_command(b, "set query_wait_timeout = 0.4");
+	bouncer_command(b, "set query_wait_timeout = 120");
 	db_value(a, "commit");
 	db_value(c, "commit");
 	bouncer_command(b, "reconnect");
 	WAIT_UNTIL(pools(b, "app_scram", "sv_idle") + pools(b, "app_scram", "sv_active") == 0);
 	begins(waiting(b, "app", "app_scram"));
+	bouncer_command(b, "set query_wait_timeout = 0.4");
 	assert_string_equal(PQresultErrorField(db_result(waiting(b, "app", "app_scram")), PG_DIAG_SQLSTATE), "57P03");
 }
 

@@ -163,7 +163,7 @@ static void standby(void **state)
 
 static void recvlogical(void **state)
 {
-	struct bouncer *b = start("query_timeout = 1");
+	struct bouncer *b = start("");
 	PGconn *c = db_connect("%s dbname=postgres user=app_scram", bouncer_dsn(b));
 	char *file = e2e_text("%s/changes", out_dir("logical")), *log = e2e_text("%s/recvlogical.log", e2e_dir());
 	const char *program = pg_program(source(), "pg_recvlogical");
@@ -182,8 +182,10 @@ static void recvlogical(void **state)
 	db_value(c, "insert into changed values (4711)");
 	WAIT_UNTIL(strstr(e2e_read(file), "table public.changed: INSERT: n[integer]:4711") != NULL);
 	/* query_timeout is none of its business. */
-	db_value(c, "select pg_sleep(0.6)");
-	db_value(c, "select pg_sleep(0.6)");
+	bouncer_command(b, "set query_timeout = 0.2");
+	assert_string_equal(db_error(c, "select pg_sleep(60)"), "57014");
+	bouncer_command(b, "set query_timeout = 0");
+	c = db_connect("%s dbname=postgres user=app_scram", bouncer_dsn(b));
 	db_value(c, "insert into changed values (4712)");
 	WAIT_UNTIL(strstr(e2e_read(file), "4712") != NULL);
 	interrupt(pid);

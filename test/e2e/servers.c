@@ -254,7 +254,7 @@ static void a_mute_host_in_a_list(void **state)
 {
 	struct bouncer *b =
 		start(e2e_text("app = host=127.0.0.1,127.0.0.1 port=%d,{pg} dbname=postgres pool_size=9", mute_port()),
-			"server_connect_timeout = 1");
+			"server_connect_timeout = 3");
 	PGconn *c[9];
 
 	(void)state;

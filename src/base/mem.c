@@ -40,7 +40,6 @@ struct spare {
 
 static struct spare *spare_list[BLOCK_CLASSES];
 static size_t spare_count[BLOCK_CLASSES];
-static size_t spare_bytes;
 
 static size_t used_objects[MEM_TAGS];
 static size_t used_bytes[MEM_TAGS];
@@ -63,16 +62,14 @@ static const char *const tag_name[MEM_TAGS] = {
 	[MEM_TABLE] = "table",
 };
 
-static void count_up(enum mem_tag tag, void *p)
+static void count_up(enum mem_tag tag, size_t bytes)
 {
 	used_objects[tag]++;
-	used_bytes[tag] += malloc_usable_size(p);
+	used_bytes[tag] += bytes;
 }
 
-static void count_down(enum mem_tag tag, void *p)
+static void count_down(enum mem_tag tag, size_t bytes)
 {
-	size_t bytes = malloc_usable_size(p);
-
 	/* A pointer freed under another tag than its own shows here. */
 	assert(used_objects[tag] > 0 && used_bytes[tag] >= bytes);
 	used_objects[tag]--;
@@ -96,7 +93,7 @@ void *xmalloc(enum mem_tag tag, size_t size)
 
 	if (p == NULL)
 		out_of_memory();
-	count_up(tag, p);
+	count_up(tag, malloc_usable_size(p));
 	return p;
 }
 
@@ -178,7 +175,7 @@ void xfree(enum mem_tag tag, void *p)
 {
 	if (p == NULL)
 		return;
-	count_down(tag, p);
+	count_down(tag, malloc_usable_size(p));
 	free(p);
 }
 
@@ -211,7 +208,7 @@ static void *block_from_heap(size_t size)
 	void *block = malloc(size);
 
 	if (block != NULL)
-		count_up(MEM_IO, block);
+		count_up(MEM_IO, size);
 	return block;
 }
 
@@ -232,8 +229,7 @@ void *mem_block_get(size_t want, size_t *cap)
 		return block_from_heap(*cap);
 	spare_list[c] = s->next;
 	spare_count[c]--;
-	spare_bytes -= malloc_usable_size(s);
-	count_up(MEM_IO, s);
+	count_up(MEM_IO, *cap);
 	return s;
 }
 
@@ -245,7 +241,7 @@ void mem_block_put(void *block, size_t cap)
 	if (block == NULL)
 		return;
 	assert(c == BLOCK_CLASSES ? cap % BLOCK_LARGEST == 0 : cap == block_size[c]);
-	count_down(MEM_IO, block);
+	count_down(MEM_IO, cap);
 	if (!BLOCKS_RECYCLED || c == BLOCK_CLASSES || (spare_count[c] + 1) * cap > BLOCK_SPARE_MAX) {
 		free(block);
 		return;
@@ -253,7 +249,6 @@ void mem_block_put(void *block, size_t cap)
 	s->next = spare_list[c];
 	spare_list[c] = s;
 	spare_count[c]++;
-	spare_bytes += malloc_usable_size(block);
 }
 
 void mem_block_trim(void)
@@ -267,7 +262,15 @@ void mem_block_trim(void)
 		}
 		spare_count[c] = 0;
 	}
-	spare_bytes = 0;
+}
+
+static size_t spare_bytes(void)
+{
+	size_t n = 0;
+
+	for (int c = 0; c < BLOCK_CLASSES; c++)
+		n += spare_count[c] * block_size[c];
+	return n;
 }
 
 struct mem_usage mem_usage_get(enum mem_tag tag)
@@ -276,7 +279,7 @@ struct mem_usage mem_usage_get(enum mem_tag tag)
 		.name = tag_name[tag],
 		.objects = used_objects[tag],
 		.bytes = used_bytes[tag],
-		.spare = tag == MEM_IO ? spare_bytes : 0,
+		.spare = tag == MEM_IO ? spare_bytes() : 0,
 	};
 
 	return u;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "lib/e2e.h"
 
 enum { CLIENTS = 50, POOL = 10, ROWS_MAX = 4000000 };
@@ -375,12 +376,14 @@ static void chaos_step(struct load *l, uint64_t *seed)
 static void chaos(void **state)
 {
 	const char *seconds = getenv("PSB_TEST_PROMISE_SECONDS"), *env = getenv("PSB_TEST_SEED");
-	int64_t until = e2e_now_ms() + 1000 * (seconds ? atoi(seconds) : 60);
+	int length = seconds ? atoi(seconds) : 60;
 	uint64_t seed = env ? strtoull(env, NULL, 10) : (uint64_t)now_us();
 	struct load *l = load_start();
+	int64_t until = e2e_now_ms() + 1000 * length;
 	int n = 0;
 
 	(void)state;
+	alarm((unsigned)length + (e2e_sanitized() ? 200 : 100));
 	print_message("# seed %llu\n", (unsigned long long)seed);
 	for (; e2e_now_ms() < until; n++) {
 		int since = l->done;

@@ -256,6 +256,7 @@ int e2e_teardown(void **state)
 	if (test_failed)
 		bouncer_print_logs();
 	raw_teardown();
+	proxy_teardown();
 	db_teardown();
 	ok = bouncer_teardown();
 	alarm(0);

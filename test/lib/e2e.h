@@ -175,6 +175,23 @@ char *pg_add_user(struct pg *p, const char *name, const char *encryption);
 /* A connection past psbouncer: "host=... port=... dbname=postgres user=postgres". */
 const char *pg_dsn(const struct pg *p);
 
+/* ---- a network that can fail ---- */
+
+struct proxy; /* copies bytes between its port and a server's on 127.0.0.1; lives until proxy_stop() or the end of the test */
+
+enum proxy_mode {
+	PROXY_PASSES,
+	PROXY_SLOW, /* each step takes 20 ms */
+	PROXY_CUT,  /* nothing goes through and nobody is told; who connects is not answered */
+};
+
+struct proxy *proxy_start(int port);
+int proxy_port(const struct proxy *x);
+void proxy_set(struct proxy *x, enum proxy_mode mode);
+/* Resets the connections that there are. */
+void proxy_reset(struct proxy *x);
+void proxy_stop(struct proxy *x);
+
 /* ---- psbouncer ---- */
 
 struct bouncer; /* one process; stopped by bouncer_stop() or at the end of the test */
@@ -195,6 +212,7 @@ struct bouncer_options {
 	const char *users;	 /* lines of [users] */
 	const char *ini;	 /* the whole file instead of the three above */
 	const char *auth;	 /* content of {dir}/users.txt; NULL: the users of pg_shared(), admin and stats */
+	const char *program;	 /* another pooler that takes the same files; NULL: psbouncer */
 	const char *const *args; /* further arguments, before the file */
 	const char *const *env;	 /* further "NAME=value" */
 	unsigned nofile;	 /* soft and hard RLIMIT_NOFILE, 0: as it is */

@@ -164,7 +164,7 @@ static void launch(struct bouncer *b, const struct bouncer_options *o)
 	const char *argv[32], *env[16];
 	size_t n = 0, m = 0;
 
-	argv[n++] = binary();
+	argv[n++] = o->program ? o->program : binary();
 	for (const char *const *a = o->args; a && *a && n < 30; a++)
 		argv[n++] = expand(b, *a);
 	argv[n++] = b->ini;

@@ -23,6 +23,7 @@ void e2e_print_tail(const char *title, const char *path);
 /* Called at the end of each test by e2e_teardown(). */
 void db_teardown(void);
 void raw_teardown(void);
+void proxy_teardown(void);
 /* False when a pooler did not end as it must. */
 bool bouncer_teardown(void);
 /* The logs of all poolers of this test; async-signal-safe. */

@@ -197,6 +197,18 @@ static void load_configure(struct load *l, bool first)
 	}
 }
 
+/*
+ * What is acknowledged from here on is on the standby. The checkpointer is who
+ * makes commits wait for it, and reads the file anew before its next checkpoint.
+ */
+static void set_synchronous(struct pg *p)
+{
+	pg_value(p, "alter system set synchronous_standby_names = '*'");
+	pg_value(p, "select pg_reload_conf()");
+	WAIT_UNTIL(strcmp(pg_value(p, "select sync_state from pg_stat_replication"), "sync") == 0);
+	pg_value(p, "checkpoint");
+}
+
 static struct load *load_start(bool proxied)
 {
 	struct load *l = calloc(1, sizeof(*l));
@@ -207,9 +219,7 @@ static struct load *load_start(bool proxied)
 	pg_value(l->primary, "create table rows (id int)");
 	pg_value(l->primary, "grant all on rows to public");
 	l->standby = pg_start_standby(l->primary);
-	pg_value(l->primary, "alter system set synchronous_standby_names = '*'");
-	pg_value(l->primary, "select pg_reload_conf()");
-	WAIT_UNTIL(strcmp(pg_value(l->primary, "select sync_state from pg_stat_replication"), "sync") == 0);
+	set_synchronous(l->primary);
 	if (proxied) {
 		l->to_primary = proxy_start(pg_port(l->primary));
 		l->to_standby = proxy_start(pg_port(l->standby));
@@ -432,12 +442,6 @@ static unsigned pick(uint64_t *seed, unsigned n)
 	return (unsigned)((*seed >> 11) % n);
 }
 
-static void set_synchronous(struct pg *p, const char *names)
-{
-	pg_value(p, "alter system set synchronous_standby_names = '%s'", names);
-	pg_value(p, "select pg_reload_conf()");
-}
-
 /* The standby has become the primary: it gets a new standby, and the file names these two. The old one is gone. */
 static void next_pair(struct load *l)
 {
@@ -448,7 +452,7 @@ static void next_pair(struct load *l)
 	l->to_primary = l->to_standby;
 	l->standby = pg_start_standby(l->primary);
 	l->to_standby = proxy_start(pg_port(l->standby));
-	set_synchronous(l->primary, "*");
+	set_synchronous(l->primary);
 	load_configure(l, false);
 	proxy_stop(to_old);
 	pg_stop(old);

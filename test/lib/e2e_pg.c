@@ -196,13 +196,27 @@ struct pg *pg_start(const struct pg_options *o)
 	return p;
 }
 
+/* Where there is no pg_basebackup the primary is stopped for as long as its folder is copied. */
+static void copy_stopped(struct pg *primary, struct pg *p)
+{
+	pg_shutdown(primary);
+	e2e_command((const char *[]){"cp", "-a", primary->data, p->data, NULL});
+	pg_restart(primary);
+	e2e_write(e2e_text("%s/standby.signal", p->data), 0600, "");
+	append(e2e_text("%s/postgresql.conf", p->data),
+		e2e_text("primary_conninfo = 'host=%s port=%d user=postgres'\n", primary->folder, primary->port));
+}
+
 struct pg *pg_start_standby(struct pg *primary)
 {
 	struct pg *p = make(primary->bindir);
 
-	e2e_command((const char *[]){pg_program(p, "pg_basebackup"), "-h", primary->folder, "-p",
-		e2e_text("%d", primary->port), "-U", "postgres", "-D", p->data, "-X", "stream", "-c", "fast",
-		"--no-sync", "-R", NULL});
+	if (access(pg_program(p, "pg_basebackup"), X_OK) == 0)
+		e2e_command((const char *[]){pg_program(p, "pg_basebackup"), "-h", primary->folder, "-p",
+			e2e_text("%d", primary->port), "-U", "postgres", "-D", p->data, "-X", "stream", "-c", "fast",
+			"--no-sync", "-R", NULL});
+	else
+		copy_stopped(primary, p);
 	append(e2e_text("%s/postgresql.conf", p->data),
 		e2e_text("port = %d\nunix_socket_directories = '%s'\n", p->port, p->folder));
 	launch(p);

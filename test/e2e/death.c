@@ -691,6 +691,27 @@ static char *answer_of(int fd)
 enum { VICTIMS = 50, BYSTANDERS = 30 };
 
 /*
+ * PostgreSQL forgets a cancel request that comes before it has begun the query,
+ * and a client that waited may get its server at that very moment: such a one
+ * asks again. Returns how often.
+ */
+static int ends_cancelled(struct bouncer *b, int fd, const char packet[16])
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	int n = 0;
+
+	for (; poll(&p, 1, 2000) == 0; n++) {
+		int by = raw_connect(bouncer_port(b), NULL);
+
+		assert_true(raw_send(by, packet, 16));
+		assert_true(raw_closed(by, 0));
+		raw_close(by);
+	}
+	assert_string_equal(answer_of(fd), "57014");
+	return n;
+}
+
+/*
  * A hundred cancel requests at once: each of fifty clients, which run or wait, by way of its own process and by way of its
  * peer. Nobody else's query is hit, and each of the fifty by no more than one.
  */
@@ -701,7 +722,7 @@ static void a_hundred_cancels_hit_nobody_else(void **state)
 	struct bouncer *peer = bouncer_start(&(struct bouncer_options){
 		.settings = "auth_type = trust\npeer_id = 2\ndefault_pool_size = 100",
 		.users = e2e_text("\n[peers]\n258 = host=127.0.0.1 port=%d", bouncer_port(b))});
-	int victim[VICTIMS], bystander[BYSTANDERS], by[2 * VICTIMS];
+	int victim[VICTIMS], bystander[BYSTANDERS], by[2 * VICTIMS], again = 0;
 
 	(void)state;
 	for (int i = 0; i < VICTIMS; i++)
@@ -721,7 +742,7 @@ static void a_hundred_cancels_hit_nobody_else(void **state)
 		for (int i = 0; i < 2 * VICTIMS; i++)
 			assert_true(raw_send(by[i], packets[i / 2], 16));
 		for (int i = 0; i < VICTIMS; i++)
-			assert_string_equal(answer_of(victim[i]), "57014");
+			again += ends_cancelled(b, victim[i], packets[i]);
 		for (int i = 0; i < BYSTANDERS; i++)
 			assert_int_equal(atoi(answer_of(bystander[i])), i * 10000 + 3000);
 		for (int i = 0; i < 2 * VICTIMS; i++) {
@@ -734,6 +755,7 @@ static void a_hundred_cancels_hit_nobody_else(void **state)
 		for (int i = 0; i < VICTIMS; i++)
 			assert_int_equal(atoi(answer_of(victim[i])), i);
 	}
+	assert_in_range(again, 0, VICTIMS / 10);
 	release_lock(pg_shared());
 }
 

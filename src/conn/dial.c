@@ -73,7 +73,6 @@ static bool dial_connect_local(struct dial *d)
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	int n = snprintf(path, sizeof(path), "%s/.s.PGSQL.%u", dial_folder(d), d->endpoint->port);
 
-	d->c->remote = (struct addr){.family = AF_UNIX, .port = d->endpoint->port};
 	if (n < 0 || (size_t)n >= sizeof(path)) {
 		errno = ENAMETOOLONG;
 		return false;
@@ -85,18 +84,14 @@ static bool dial_connect(struct dial *d)
 {
 	struct pooler *p = d->c->pooler;
 
-	if (p->connect_hook) {
-		d->next++;
-		d->c->remote = d->n ? d->addrs[d->next - 1] : (struct addr){.family = AF_UNIX};
-		return p->connect_hook(&d->c->stream, d->endpoint->host, d->endpoint->port, conn_event, d->c,
-			p->connect_ctx);
-	}
-	if (endpoint_is_local(d->endpoint)) {
-		d->next++;
-		return dial_connect_local(d);
-	}
-	d->c->remote = d->addrs[d->next++];
+	d->c->remote = endpoint_is_local(d->endpoint) ? (struct addr){.family = AF_UNIX} : d->addrs[d->next];
 	d->c->remote.port = d->endpoint->port;
+	d->next++;
+	if (p->connect_hook)
+		return p->connect_hook(&d->c->stream, d->endpoint->host, &d->c->remote, conn_event, d->c,
+			p->connect_ctx);
+	if (endpoint_is_local(d->endpoint))
+		return dial_connect_local(d);
 	return stream_connect(&d->c->stream, &p->loop, &d->c->remote, conn_event, d->c);
 }
 
@@ -154,7 +149,7 @@ void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct
 		d->n = 1;
 	}
 	/* What needs no lookup takes the same way with a name that answers in the next turn: done never runs inside this call. */
-	d->known = d->n || endpoint_is_local(e) || p->connect_hook;
+	d->known = d->n || endpoint_is_local(e);
 	d->query = resolve(p->resolver, d->known ? "127.0.0.1" : e->host, dial_resolved, d);
 	conn_settle(c);
 }

@@ -25,6 +25,7 @@
 
 #include "base/mem.h"
 #include "conn/conn.h"
+#include "net/addr.h"
 
 struct config;
 
@@ -60,8 +61,7 @@ struct end {
 	struct stream *stream; /* the pooler's; NULL once the pooler has closed it */
 	stream_cb *cb;	       /* the pooler's, while it connects */
 	void *arg;
-	char host[64];
-	uint16_t port;
+	char addr[ADDR_TEXT]; /* of the pooler's own connections: where to; "unix" */
 	bool connecting, hangs, refused;
 	struct bytes tx; /* for the pooler to read; pos and avail are where it stands and how far it may go */
 	size_t tx_pos, tx_avail;
@@ -103,7 +103,8 @@ struct world {
 	unsigned n_clients, n_hosts;   /* connections of either side */
 	bool manual;		       /* servers do not answer logins by themselves */
 	enum connect_policy policy;
-	char policy_host[64]; /* "": for all */
+	char policy_host[64]; /* or an address; "": for all */
+	struct bytes names;   /* name NUL addresses NUL ...: what names are; those that are not here 192.0.2.1 */
 	struct bytes params;  /* name NUL value NUL ...: what servers report at login besides the usual */
 	struct boundary *boundaries;
 	size_t n_boundaries, cap_boundaries;

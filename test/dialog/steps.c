@@ -188,6 +188,16 @@ static bool run_stall(struct step *s, struct world *w, struct end *e)
 	return true;
 }
 
+/* at ADDRESS: where it was connected to */
+static bool run_at(struct step *s, struct world *w, struct end *e)
+{
+	bool is = s->n == 1 && strcmp(s->v[0].s, e->addr) == 0;
+
+	if (!is)
+		world_fail(w, "%s is at %s", e->name, e->addr);
+	return is;
+}
+
 /* login [name=value]...: what follows a right password, or stands alone */
 static bool run_login(struct step *s, struct world *w, struct end *e)
 {
@@ -231,6 +241,7 @@ static const struct verb verbs[] = {
 	{"reset", VERB_END, TAKES_WORDS, run_reset},
 	{"stall", VERB_END, TAKES_WORDS, run_stall},
 	{"take", VERB_END, TAKES_WORDS, run_stall},
+	{"at", VERB_END, TAKES_WORDS, run_at},
 	{"login", VERB_END, TAKES_WORDS, run_login},
 	{"key", VERB_END, TAKES_WORDS, run_key},
 	{"scram", VERB_END, TAKES_WORDS, run_scram},

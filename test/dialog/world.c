@@ -18,6 +18,7 @@
 #include "conn/pooler.h"
 #include "conn/server.h"
 #include "dialog/dialog.h"
+#include "net/resolve.h"
 #include "net/stream.h"
 #include "pool/pool.h"
 #include "pool/registry.h"
@@ -147,15 +148,53 @@ static void end_free(struct end *e)
 	free(e);
 }
 
+/* Of "name NUL value NUL ..." the last value of a name; NULL: there is none. */
+static const char *pairs_get(const struct bytes *b, const char *name)
+{
+	const char *p = b->p, *end = p != NULL ? p + b->n : NULL, *found = NULL;
+
+	while (p < end && *p != '\0') {
+		const char *value = p + strlen(p) + 1;
+
+		if (value >= end)
+			break;
+		if (strcasecmp(p, name) == 0)
+			found = value;
+		p = value + strlen(value) + 1;
+	}
+	return found;
+}
+
+/* Any name has an address; which ones a script says. */
+static size_t look_up(const char *name, struct addr *addrs, void *arg)
+{
+	const struct world *w = arg;
+	const char *list = pairs_get(&w->names, name);
+	size_t n = 0;
+
+	list = list != NULL ? list : "192.0.2.1";
+	while (*list != '\0' && n < RESOLVE_MAX_ADDRS) {
+		char text[ADDR_TEXT];
+		size_t len = strcspn(list, ",");
+
+		snprintf(text, sizeof(text), "%.*s", (int)len, list);
+		if (addr_parse(text, 0, &addrs[n]))
+			n++;
+		list += len + (list[len] == ',');
+	}
+	return n;
+}
+
 /* pooler.connect_hook */
-static bool hook_connect(struct stream *s, const char *host, uint16_t port, stream_cb *cb, void *arg, void *ctx)
+static bool hook_connect(struct stream *s, const char *host, const struct addr *to, stream_cb *cb, void *arg, void *ctx)
 {
 	struct world *w = ctx;
 	struct end *e = end_new(w, END_UNKNOWN);
-	bool applies = w->policy_host[0] == '\0' || strcmp(w->policy_host, host) == 0;
+	bool applies;
 
-	snprintf(e->host, sizeof(e->host), "%s", host);
-	e->port = port;
+	addr_host(to, e->addr);
+	applies =
+		w->policy_host[0] == '\0' || strcmp(w->policy_host, host) == 0 || strcmp(w->policy_host, e->addr) == 0;
 	e->cb = cb;
 	e->arg = arg;
 	e->stream = s;
@@ -282,22 +321,6 @@ static uint32_t get_u32(const char *p)
 	const unsigned char *u = (const unsigned char *)p;
 
 	return (uint32_t)u[0] << 24 | (uint32_t)u[1] << 16 | (uint32_t)u[2] << 8 | u[3];
-}
-
-static const char *pairs_get(const struct bytes *b, const char *name)
-{
-	const char *p = b->p, *end = p != NULL ? p + b->n : NULL, *found = NULL;
-
-	while (p < end && *p != '\0') {
-		const char *value = p + strlen(p) + 1;
-
-		if (value >= end)
-			break;
-		if (strcasecmp(p, name) == 0)
-			found = value;
-		p = value + strlen(value) + 1;
-	}
-	return found;
 }
 
 static void reply_parameter(struct end *e, const char *name, const char *value, struct bytes *out)
@@ -517,6 +540,7 @@ void world_begin(struct world *w, struct config *c, const struct way *way)
 	errs_free(&errs);
 	for (int i = 0; i < MEM_TAGS; i++)
 		w->idle[i] = mem_usage_get((enum mem_tag)i);
+	resolver_set_source(w->pooler.resolver, look_up, w);
 	w->pooler.connect_hook = hook_connect;
 	w->pooler.connect_ctx = w;
 	if (&world_above != NULL)
@@ -590,6 +614,7 @@ void world_free(struct world *w)
 		end_free(TAILQ_FIRST(&w->ends));
 	}
 	bytes_free(&w->params);
+	bytes_free(&w->names);
 	bytes_free(&w->failure);
 	bytes_free(&w->log);
 	free(w->boundaries);

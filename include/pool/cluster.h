@@ -66,6 +66,9 @@ struct cluster_decision {
 	enum cluster_hold why; /* HOLD */
 };
 
+/* Are these one server, under two addresses or at two times? */
+bool sight_is_same_server(const struct sight *a, const struct sight *b);
+
 /* What is to be said of an endpoint by itself. */
 enum sight_state {
 	SIGHT_UP,

@@ -19,6 +19,7 @@
 #include "pool/cluster.h"
 #include "pool/switchover.h"
 
+struct addr;
 struct database;
 struct endpoint;
 struct registry;
@@ -81,9 +82,12 @@ void topology_free(struct registry *r);
 
 /*
  * A probe has ended, and this is what it saw (who and probed are filled in here): decides, and does what follows. Nothing for
- * an endpoint of no cluster.
+ * an endpoint of no cluster. at: the address where its role was told, if it was; NULL: it was not asked. Connections go there
+ * from now on (endpoint.address), and those from before to elsewhere are not used again.
  */
-void topology_seen(struct endpoint *ep, const struct sight *now);
+void topology_seen(struct endpoint *ep, const struct sight *now, const struct addr *at);
+/* Its name was looked up, and these are its addresses. Without the one where its monitor is it is suspect. */
+void topology_named(struct endpoint *ep, const struct addr *addrs, size_t n);
 /* Its monitor cannot log in, or can again. What connections of clients say of its role is witnessed then. */
 void topology_blind(struct endpoint *ep, bool blind);
 /* A connection to it says that it is a standby, or that it is not. */

@@ -12,6 +12,7 @@
 #include "conn/relay.h"
 #include "net/tls.h"
 #include "pool/endpoint.h"
+#include "pool/topology.h"
 #include "proto/msgw.h"
 
 static void dial_next(struct dial *d);
@@ -110,43 +111,67 @@ static void dial_next(struct dial *d)
 	dial_finish(d, false);
 }
 
+/* Where it is to stay comes first; a name server that does not answer changes nothing. */
+static void dial_stay(struct dial *d)
+{
+	size_t i = 0;
+
+	while (i < d->n && !addr_equal(&d->addrs[i], &d->stay))
+		i++;
+	if (i < d->n)
+		d->addrs[i] = d->addrs[0];
+	else if (d->n)
+		return;
+	else
+		d->n = 1;
+	d->addrs[0] = d->stay;
+}
+
+static void dial_take(struct dial *d, const struct addr *addrs, size_t n, const char *error)
+{
+	d->n = n;
+	if (n) {
+		memcpy(d->addrs, addrs, n * sizeof(*addrs));
+		topology_named(d->endpoint, addrs, n);
+	} else {
+		snprintf(d->why, sizeof(d->why), "cannot resolve \"%s\": %s", d->endpoint->host, error);
+	}
+	if (d->stay.family != AF_UNSPEC)
+		dial_stay(d);
+}
+
 static void dial_resolved(const struct addr *addrs, size_t n, const char *error, void *arg)
 {
 	struct dial *d = arg;
 
 	d->query = NULL;
-	if (d->known) {
-		dial_next(d);
-		return;
-	}
-	d->n = n;
-	if (n)
-		memcpy(d->addrs, addrs, n * sizeof(*addrs));
-	else
-		snprintf(d->why, sizeof(d->why), "cannot resolve \"%s\": %s", d->endpoint->host, error);
-	if (n)
+	if (!d->known)
+		dial_take(d, addrs, n, error);
+	if (d->known || d->n)
 		dial_next(d);
 	else
 		dial_finish(d, false);
 }
 
-void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct addr *to, bool direct, bool secure,
-	dial_done *done)
+void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct dial_way *way, dial_done *done)
 {
 	struct pooler *p = c->pooler;
+	bool knows = way->to && way->to->family != AF_UNSPEC && way->to->family != AF_UNIX && !endpoint_is_local(e);
 	enum tls_mode mode = (enum tls_mode)p->registry.config->set.server_tls_sslmode;
 
 	memset(d, 0, sizeof(*d));
 	d->c = c;
 	d->endpoint = e;
 	d->done = done;
-	d->direct = direct;
-	if (!endpoint_is_local(e) && (mode >= TLS_PREFER || (secure && mode == TLS_ALLOW)))
+	d->direct = way->direct;
+	if (!endpoint_is_local(e) && (mode >= TLS_PREFER || (way->secure && mode == TLS_ALLOW)))
 		d->tls = tls_ctx_ref(p->server_tls);
 	d->phase = DIAL_RESOLVE;
-	if (to && to->family != AF_UNIX && !endpoint_is_local(e)) {
-		d->addrs[0] = *to;
+	if (knows && way->only) {
+		d->addrs[0] = *way->to;
 		d->n = 1;
+	} else if (knows) {
+		d->stay = *way->to;
 	}
 	/* What needs no lookup takes the same way with a name that answers in the next turn: done never runs inside this call. */
 	d->known = d->n || endpoint_is_local(e);

@@ -94,7 +94,7 @@ static void monitor_lost(struct monitor *m, const char *text)
 
 	s.answers = false;
 	snprintf(m->endpoint->error, sizeof(m->endpoint->error), "%s", text);
-	topology_seen(m->endpoint, &s);
+	topology_seen(m->endpoint, &s, NULL);
 }
 
 /* The first eight digits of a WAL file's name are its timeline (pg_walfile_name). False: it is no such name. */
@@ -147,7 +147,7 @@ static void role_done(struct server *s, const struct ownq_result *r, void *arg)
 	monitor_answered(m);
 	memcpy(m->endpoint->lsn, m->lsn, sizeof(m->endpoint->lsn));
 	m->endpoint->lsn_us = clock_us();
-	topology_seen(m->endpoint, &m->found);
+	topology_seen(m->endpoint, &m->found, &s->c.remote);
 	monitor_rearm(m);
 }
 
@@ -194,7 +194,7 @@ static void sync_done(struct server *s, const struct ownq_result *r, void *arg)
 		return;
 	}
 	monitor_answered(m);
-	topology_seen(m->endpoint, &m->endpoint->seen);
+	topology_seen(m->endpoint, &m->endpoint->seen, NULL);
 	monitor_rearm(m);
 }
 
@@ -226,9 +226,20 @@ static bool is_refusal(const char *code)
 	return !strncmp(code, "28", 2) || !strncmp(code, "3D", 2) || !strncmp(code, "42", 2) || !strncmp(code, "53", 2);
 }
 
-static void monitor_refused(struct monitor *m, const char *text)
+/* Who refused it is another server than the one that is asked: the name has moved. */
+static bool is_elsewhere(const struct monitor *m, const struct server *s)
 {
-	if (asked_place(m)->server) /* the one that there is still answers */
+	struct addr at = s->c.remote;
+
+	at.port = 0;
+	return m->endpoint->address.family != AF_UNSPEC && !addr_equal(&at, &m->endpoint->address);
+}
+
+static void monitor_refused(struct monitor *m, const struct server *s, const char *text)
+{
+	struct server *asked = asked_place(m)->server;
+
+	if (asked && !is_elsewhere(m, s)) /* the one that there is still answers */
 		return;
 	if (!m->complained)
 		log_msg(LL_WARNING, "the monitor cannot log in to %s:%u as \"%s\": %s", m->endpoint->host,
@@ -236,6 +247,8 @@ static void monitor_refused(struct monitor *m, const char *text)
 	m->complained = true;
 	monitor_lost(m, text);
 	topology_blind(m->endpoint, true);
+	if (asked)
+		conn_close(&asked->c, CLOSE_MONITOR, text);
 }
 
 static void monitor_closed(struct server *s, struct solo *solo, const char *text)
@@ -251,7 +264,7 @@ static void monitor_closed(struct server *s, struct solo *solo, const char *text
 	if (s->c.why == CLOSE_EXIT || (s->c.why == CLOSE_MONITOR && replaced))
 		return;
 	if (!s->logged_in && is_refusal(solo->code)) {
-		monitor_refused(m, text);
+		monitor_refused(m, s, text);
 	} else if (!s->logged_in || late || useless) {
 		monitor_lost(m, late ? "no answer within topology_check_timeout" : text);
 		if (replaced) /* who is not let in is not served, whatever older connections say */
@@ -277,6 +290,7 @@ static void monitor_login(struct monitor *m, unsigned place)
 		.secret = m->secret,
 		.scram = &m->scram,
 		.endpoint = m->endpoint,
+		.stay = m->endpoint->seen.answers ? &m->endpoint->address : NULL,
 		.startup = startup,
 		.timeout_us = monitor_settings(m)->topology_check_timeout,
 		.opened = monitor_opened,
@@ -419,6 +433,7 @@ static void monitor_drop(struct monitor *m)
 	monitor_hang_up(m);
 	timer_cancel(&p->loop.timers, &m->timer);
 	m->endpoint->seen = (struct sight){.answers = false};
+	m->endpoint->address = (struct addr){.family = AF_UNSPEC};
 	endpoint_put(&p->registry.endpoints, &m->endpoint);
 	monitor_forget_user(m);
 	scram_cache_clear(&m->scram);

@@ -146,15 +146,30 @@ static void server_dialled(struct conn *c, bool ok, const char *why)
 	server_send_startup(s);
 }
 
+/* Where the role of a host counts its connections go to the server whose role is known. */
+static struct dial_way server_way(const struct server *s)
+{
+	struct dial_way way = {.direct = server_negotiates_directly(s), .secure = s->login->secure};
+
+	if (s->solo) {
+		way.to = s->solo->stay;
+	} else if (s->slot.pool->db->cluster) {
+		way.to = &s->endpoint->address;
+		way.only = true;
+	}
+	return way;
+}
+
 static void server_dial(struct server *s, struct endpoint *e)
 {
 	struct endpoints *all = &s->c.pooler->registry.endpoints;
+	struct dial_way way;
 
 	s->endpoint = endpoint_get(all, e->host, e->port);
 	if (s->slot.pool)
 		pool_slot_endpoint(&s->slot, s->endpoint);
-	dial_start(&s->login->dial, &s->c, s->endpoint, NULL, server_negotiates_directly(s), s->login->secure,
-		server_dialled);
+	way = server_way(s);
+	dial_start(&s->login->dial, &s->c, s->endpoint, &way, server_dialled);
 }
 
 /* What fits has changed since it was asked for, as a standby that falls behind. */

@@ -181,9 +181,13 @@ static bool has_fit(const struct database *d)
  * Nothing more is to be sent to one that another primary has replaced: what it acknowledges now is lost. And a standby that
  * does not answer holds up who reads from it. A primary that does not answer may only be busy.
  */
-static bool is_cut(const struct database *d, const struct endpoint *ep)
+static bool is_cut(const struct database *d, const struct slot *s)
 {
-	if (d->cluster->now.say == CLUSTER_SERVE && d->cluster->now.primary != ep && ep->seen.role != SIGHT_STANDBY)
+	const struct cluster *c = d->cluster;
+	const struct endpoint *ep = s->endpoint;
+
+	if (c->now.say == CLUSTER_SERVE &&
+		(s->generation < ep->replaced || (c->now.primary != ep && ep->seen.role != SIGHT_STANDBY)))
 		return true;
 	return ep->seen.role == SIGHT_STANDBY && ep->state == SIGHT_DOWN && !ep->blind;
 }
@@ -202,7 +206,7 @@ static void refit_pool(struct pool *p)
 			if (!spent)
 				continue;
 			pool_slot_retire(s);
-			if (is_cut(p->db, s->endpoint) || i == SLOT_IDLE || i == SLOT_SETUP)
+			if (is_cut(p->db, s) || i == SLOT_IDLE || i == SLOT_SETUP)
 				r->ops->close(s, POOL_CLOSE_MOVED, r->ctx);
 		}
 	pool_mark(p);
@@ -419,13 +423,55 @@ static bool same_sight(const struct sight *a, const struct sight *b)
 	       a->system_id == b->system_id && a->started_us == b->started_us;
 }
 
-void topology_seen(struct endpoint *ep, const struct sight *now)
+/* What was behind its name is behind no other one of the cluster either. */
+static bool is_gone(const struct cluster *c, const struct sight *was)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->members[i]->seen.answers && c->members[i]->seen.who != was->who &&
+			sight_is_same_server(&c->members[i]->seen, was))
+			return false;
+	return true;
+}
+
+/* True: it is not where it was. Before it was known any connection went wherever the name led. */
+static bool take_address(struct endpoint *ep, const struct sight *now, struct addr at)
+{
+	char text[ADDR_TEXT];
+	bool known = ep->address.family != AF_UNSPEC;
+
+	at.port = 0;
+	if (!endpoint_is_name(ep) || addr_equal(&ep->address, &at))
+		return false;
+	ep->address = at;
+	if (ep->connections > 0)
+		ep->generation++;
+	if (!known)
+		return ep->connections > 0;
+	log_msg(LL_LOG, "%s:%u is at %s now", ep->host, ep->port, addr_host(&at, text));
+	if (ep->seen.role != SIGHT_STANDBY && !sight_is_same_server(&ep->seen, now) && is_gone(ep->cluster, &ep->seen))
+		ep->replaced = ep->generation;
+	return true;
+}
+
+void topology_named(struct endpoint *ep, const struct addr *addrs, size_t n)
+{
+	if (ep->address.family == AF_UNSPEC)
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (addr_equal(&addrs[i], &ep->address))
+			return;
+	topology_suspect(ep, "its name leads elsewhere");
+}
+
+void topology_seen(struct endpoint *ep, const struct sight *now, const struct addr *at)
 {
 	struct cluster *c = ep->cluster;
 	bool same = same_sight(&ep->seen, now);
 
 	if (c == NULL)
 		return;
+	if (at != NULL && take_address(ep, now, *at))
+		same = false;
 	ep->seen_us = clock_us();
 	ep->seen = *now;
 	ep->seen.who = ep;
@@ -445,6 +491,8 @@ void topology_blind(struct endpoint *ep, bool blind)
 		return;
 	ep->blind = blind;
 	ep->witnessed = SIGHT_UNKNOWN;
+	if (blind) /* who is there is not known: connections go where the name leads */
+		ep->address = (struct addr){.family = AF_UNSPEC};
 	if (ep->cluster != NULL)
 		topology_decide(ep->cluster);
 }

@@ -23,6 +23,7 @@ struct sight {
 	const void *who; /* identity; never looked into */
 	bool probed;	 /* a first probe has ended, well or not */
 	bool answers;	 /* the last one was answered: what follows is true. Else it is what was true before */
+	bool leaving;	 /* it was not, since it lets nobody in: who is there already may be served to the end */
 	enum sight_role role;
 	uint32_t timeline;  /* WRITABLE: 0 while it is not known */
 	uint64_t system_id; /* 0: not known */

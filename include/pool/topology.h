@@ -97,6 +97,11 @@ void topology_witness(struct endpoint *ep, bool standby);
  * What was refuted a moment ago is not raised again. why: for the log.
  */
 void topology_suspect(struct endpoint *ep, const char *why);
+/*
+ * It has let a connection of a client's pool in no more (57P03), which may be its stop: suspect, and where there is no monitor
+ * to see more, its connections are not used again, so that it can come to its end.
+ */
+void topology_turned_away(struct endpoint *ep, const char *why);
 
 /* Something else than what is seen has changed: what fits is looked at anew. */
 void topology_refit(struct cluster *c);

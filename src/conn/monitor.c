@@ -88,11 +88,12 @@ static void monitor_answered(struct monitor *m)
 }
 
 /* No answer, or none that is of use: what was true before is not known to be true now. */
-static void monitor_lost(struct monitor *m, const char *text)
+static void monitor_lost(struct monitor *m, const char *text, bool leaving)
 {
 	struct sight s = m->endpoint->seen;
 
 	s.answers = false;
+	s.leaving = leaving;
 	snprintf(m->endpoint->error, sizeof(m->endpoint->error), "%s", text);
 	topology_seen(m->endpoint, &s, NULL);
 }
@@ -205,6 +206,15 @@ static struct monitor *monitor_of(struct solo *solo)
 	return solo->owner;
 }
 
+/* Its connection, if there is one, closes, and the monitor is told nothing more of it. */
+static void place_close(struct solo *solo, const char *text)
+{
+	if (!solo->server)
+		return;
+	solo->closed = NULL;
+	conn_close(&solo->server->c, CLOSE_MONITOR, text);
+}
+
 static void monitor_opened(struct server *s, struct solo *solo)
 {
 	struct monitor *m = monitor_of(solo);
@@ -237,18 +247,16 @@ static bool is_elsewhere(const struct monitor *m, const struct server *s)
 
 static void monitor_refused(struct monitor *m, const struct server *s, const char *text)
 {
-	struct server *asked = asked_place(m)->server;
-
-	if (asked && !is_elsewhere(m, s)) /* the one that there is still answers */
+	if (asked_place(m)->server && !is_elsewhere(m, s)) /* the one that there is still answers */
 		return;
 	if (!m->complained)
 		log_msg(LL_WARNING, "the monitor cannot log in to %s:%u as \"%s\": %s", m->endpoint->host,
 			m->endpoint->port, m->user, text);
 	m->complained = true;
-	monitor_lost(m, text);
+	monitor_lost(m, text, false);
 	topology_blind(m->endpoint, true);
-	if (asked)
-		conn_close(&asked->c, CLOSE_MONITOR, text);
+	place_close(asked_place(m), text);
+	m->asked_us = 0;
 }
 
 static void monitor_closed(struct server *s, struct solo *solo, const char *text)
@@ -258,6 +266,7 @@ static void monitor_closed(struct server *s, struct solo *solo, const char *text
 	/* A server that lets us in and ends at once, or answers nonsense, is not to be asked all the time. */
 	bool useless = s->c.why == CLOSE_MONITOR ||
 		       clock_us() - s->c.connected_us < monitor_settings(m)->topology_fast_interval;
+	bool leaving = !s->logged_in && !strcmp(solo->code, "57P03");
 
 	if (solo == asked_place(m))
 		m->asked_us = 0;
@@ -266,9 +275,11 @@ static void monitor_closed(struct server *s, struct solo *solo, const char *text
 	if (!s->logged_in && is_refusal(solo->code)) {
 		monitor_refused(m, s, text);
 	} else if (!s->logged_in || late || useless) {
-		monitor_lost(m, late ? "no answer within topology_check_timeout" : text);
-		if (replaced) /* who is not let in is not served, whatever older connections say */
-			conn_close(&asked_place(m)->server->c, CLOSE_MONITOR_LATE, text);
+		monitor_lost(m, late ? "no answer within topology_check_timeout" : text, leaving);
+		if (replaced) { /* who is not let in is not served, whatever older connections say */
+			place_close(asked_place(m), text);
+			m->asked_us = 0;
+		}
 	} else {
 		m->login_us = 0;
 		topology_suspect(m->endpoint, text);
@@ -384,14 +395,10 @@ static bool text_differs(const char *a, const char *b)
 	return a && b ? strcmp(a, b) != 0 : a != b;
 }
 
-/* Its connections close, and it is told nothing more of them. */
 static void monitor_hang_up(struct monitor *m)
 {
 	for (unsigned i = 0; i < 2; i++)
-		if (m->place[i].server) {
-			m->place[i].closed = NULL;
-			conn_close(&m->place[i].server->c, CLOSE_MONITOR, NULL);
-		}
+		place_close(&m->place[i], NULL);
 	m->asked_us = 0;
 }
 

@@ -270,6 +270,7 @@ void server_login_failed(struct server *s, const char *code, const char *text, b
 	struct server_login *l = s->login;
 	enum close_why why = s->c.state == SS_DIAL ? CLOSE_SERVER_CONNECT : CLOSE_SERVER_LOGIN;
 	bool secure = l && server_should_secure(s, code), old = l && server_is_old(s, code);
+	bool away = !strcmp(code, "57P03");
 	char kept[300];
 
 	if (conn_is_closed(&s->c))
@@ -297,6 +298,8 @@ void server_login_failed(struct server *s, const char *code, const char *text, b
 	if (l)
 		l->told = true;
 	conn_close(&s->c, why, kept);
+	if (away && p)
+		topology_turned_away(s->endpoint, kept);
 }
 
 /* ---- authentication ------------------------------------------------------- */

@@ -189,7 +189,7 @@ static bool is_cut(const struct database *d, const struct slot *s)
 	if (c->now.say == CLUSTER_SERVE &&
 		(s->generation < ep->replaced || (c->now.primary != ep && ep->seen.role != SIGHT_STANDBY)))
 		return true;
-	return ep->seen.role == SIGHT_STANDBY && ep->state == SIGHT_DOWN && !ep->blind;
+	return ep->seen.role == SIGHT_STANDBY && ep->state == SIGHT_DOWN && !ep->seen.leaving && !ep->blind;
 }
 
 static void refit_pool(struct pool *p)
@@ -419,8 +419,8 @@ static void refute(struct cluster *c)
 
 static bool same_sight(const struct sight *a, const struct sight *b)
 {
-	return a->probed && a->answers == b->answers && a->role == b->role && a->timeline == b->timeline &&
-	       a->system_id == b->system_id && a->started_us == b->started_us;
+	return a->probed && a->answers == b->answers && a->leaving == b->leaving && a->role == b->role &&
+	       a->timeline == b->timeline && a->system_id == b->system_id && a->started_us == b->started_us;
 }
 
 /* What was behind its name is behind no other one of the cluster either. */
@@ -526,6 +526,17 @@ void topology_suspect(struct endpoint *ep, const char *why)
 	snprintf(c->trigger, sizeof c->trigger, "%.100s", why);
 	log_msg(LL_WARNING, "%s:%u is suspect: %s", ep->host, ep->port, why);
 	r->ops->probe(c, r->ctx);
+}
+
+void topology_turned_away(struct endpoint *ep, const char *why)
+{
+	if (ep->cluster == NULL)
+		return;
+	topology_suspect(ep, why);
+	if (!ep->blind) /* its monitor will see the same */
+		return;
+	ep->generation++;
+	topology_refit(ep->cluster);
 }
 
 void topology_promote(struct endpoint *ep, bool force)

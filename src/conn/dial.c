@@ -54,9 +54,23 @@ static void dial_failed(struct dial *d, const char *what, const char *why)
 	dial_next(d);
 }
 
-static void dial_tune(struct dial *d)
+/* The first check of an idle connection comes after 5 s, and with the fifth that is not answered it is over. */
+static void tuning_alert(const struct config *c, struct stream_tuning *t)
 {
-	const struct settings *set = &d->c->pooler->registry.config->set;
+	const struct {
+		enum param_id id;
+		int *field, value;
+	} all[] = {{PARAM_tcp_keepidle, &t->keepidle_s, 5}, {PARAM_tcp_keepintvl, &t->keepintvl_s, 1},
+		{PARAM_tcp_keepcnt, &t->keepcnt, 5}, {PARAM_tcp_user_timeout, &t->user_timeout_ms, 10000}};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (!config_is_set(c, all[i].id))
+			*all[i].field = all[i].value;
+}
+
+struct stream_tuning dial_tuning(const struct config *c, bool alert)
+{
+	const struct settings *set = &c->set;
 	struct stream_tuning t = {
 		.keepalive = set->tcp_keepalive,
 		.keepcnt = (int)set->tcp_keepcnt,
@@ -66,7 +80,9 @@ static void dial_tune(struct dial *d)
 		.socket_buffer = (int)set->tcp_socket_buffer,
 	};
 
-	stream_tune(&d->c->stream, &t);
+	if (alert)
+		tuning_alert(c, &t);
+	return t;
 }
 
 static bool dial_connect_local(struct dial *d)
@@ -164,6 +180,7 @@ void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct
 	d->endpoint = e;
 	d->done = done;
 	d->direct = way->direct;
+	d->alert = way->alert;
 	if (!endpoint_is_local(e) && (mode >= TLS_PREFER || (way->secure && mode == TLS_ALLOW)))
 		d->tls = tls_ctx_ref(p->server_tls);
 	d->phase = DIAL_RESOLVE;
@@ -193,7 +210,9 @@ static void dial_handshake(struct dial *d)
 
 static void dial_connected(struct dial *d)
 {
-	dial_tune(d);
+	struct stream_tuning tuning = dial_tuning(d->c->pooler->registry.config, d->alert);
+
+	stream_tune(&d->c->stream, &tuning);
 	if (!d->tls) {
 		dial_finish(d, true);
 	} else if (d->direct) {

@@ -153,9 +153,10 @@ static struct dial_way server_way(const struct server *s)
 
 	if (s->solo) {
 		way.to = s->solo->stay;
+		way.alert = true;
 	} else if (s->slot.pool->db->cluster) {
 		way.to = &s->endpoint->address;
-		way.only = true;
+		way.only = way.alert = true;
 	}
 	return way;
 }

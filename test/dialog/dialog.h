@@ -68,6 +68,7 @@ struct end {
 	struct bytes rx; /* what the pooler has written; looked at up to rx_pos */
 	size_t rx_pos;
 	bool eof, reset;	/* this end has gone */
+	bool unseen;		/* and no event tells of it */
 	bool stalled;		/* takes no bytes */
 	bool full;		/* took less than it was given, in this turn */
 	bool spoke;		/* a login has been answered for it */
@@ -149,6 +150,8 @@ struct end *world_end_by_name(struct world *w, const char *name); /* the newest 
 /* Gives n bytes to the pooler to read, cut as the way says, and lets everything come to rest. bounds: where messages end. */
 void world_send(struct end *e, const char *p, size_t n, const size_t *bounds, size_t n_bounds);
 void world_eof(struct end *e);
+/* The same, and no event has told of it yet. */
+void world_eof_unseen(struct end *e);
 void world_reset(struct end *e);
 /* Turns until nothing moves. */
 void world_settle(struct world *w);

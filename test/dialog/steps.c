@@ -165,8 +165,11 @@ static bool run_cancel(struct step *s, struct world *w, struct end *e)
 
 static bool run_eof(struct step *s, struct world *w, struct end *e)
 {
-	(void)s, (void)w;
-	world_eof(e);
+	(void)w;
+	if (s->n == 1 && strcmp(s->v[0].s, "unseen") == 0)
+		world_eof_unseen(e);
+	else
+		world_eof(e);
 	return true;
 }
 

@@ -91,6 +91,13 @@ static bool mem_pending(const struct stream *s)
 	return end_available(e) > 0;
 }
 
+static bool mem_left(const struct stream *s)
+{
+	const struct end *e = s->under;
+
+	return e->eof || e->reset;
+}
+
 static void mem_update(struct stream *s)
 {
 	(void)s; /* world_turn() looks at the wants */
@@ -116,6 +123,7 @@ static const struct stream_ops mem_ops = {
 	.read = mem_read,
 	.writev = mem_writev,
 	.pending = mem_pending,
+	.left = mem_left,
 	.update = mem_update,
 	.close = mem_close,
 	.error = mem_error,
@@ -307,6 +315,12 @@ void world_eof(struct end *e)
 	world_settle(e->w);
 }
 
+void world_eof_unseen(struct end *e)
+{
+	e->unseen = true;
+	world_eof(e);
+}
+
 void world_reset(struct end *e)
 {
 	world_record(e->w, e->kind == END_CLIENT ? FUZZ_CLIENT_GONE : FUZZ_SERVER_GONE, e->index, NULL, 0);
@@ -447,7 +461,7 @@ static bool end_turn(struct end *e)
 		return true;
 	}
 	e->full = false;
-	closed = e->eof || e->reset;
+	closed = (e->eof || e->reset) && !e->unseen;
 	readable = s->want_read && (end_available(e) > 0 || closed);
 	writable = s->want_write && (!e->stalled || e->reset);
 	closed = closed && !s->want_read && !s->hangup;
@@ -568,7 +582,7 @@ static void close_all(struct world *w, bool servers)
 	struct end *e;
 
 	TAILQ_FOREACH (e, &w->ends, all) {
-		e->stalled = false;
+		e->stalled = e->unseen = false;
 		if (e->kind == END_CLIENT || servers)
 			e->eof = true;
 		else if (e->kind == END_CANCEL && !e->eof)

@@ -122,6 +122,9 @@ bool config_list_has(const char *list, const char *name);
 /* The same of server parameters, whose names have no case (ignore_startup_parameters, track_extra_parameters). */
 bool config_list_has_parameter(const char *list, const char *name);
 
+/* Has anybody set it, in the file or on the console? */
+bool config_is_set(const struct config *c, enum param_id id);
+
 /* Would a server connection made for a be wrong for b (other host, dbname, user, connect_query, ...)? */
 bool config_database_differs(const struct config_database *a, const struct config_database *b);
 

@@ -192,11 +192,12 @@ struct pooler {
 	const struct console_ops *console;
 	void *console_ctx;
 	/*
-	 * NULL but in dialog tests: opens s (of a server or of a cancel request) to a host, in place of the name lookup and
-	 * stream_connect(). It calls stream_init_ops() with cb and arg and returns true: cb is told STREAM_CONNECTED or
+	 * NULL but in dialog tests: opens s (of a server or of a cancel request) to a host at an address (AF_UNIX: a unix
+	 * socket), in place of stream_connect(). It calls stream_init_ops() with cb and arg and returns true: cb is told STREAM_CONNECTED or
 	 * STREAM_FAILED in a later turn. Or it returns false with errno set, as stream_connect() does.
 	 */
-	bool (*connect_hook)(struct stream *s, const char *host, uint16_t port, stream_cb *cb, void *arg, void *ctx);
+	bool (*connect_hook)(struct stream *s, const char *host, const struct addr *to, stream_cb *cb, void *arg,
+		void *ctx);
 	void *connect_ctx;
 	uint64_t last_id;
 	enum shutdown shutdown;

@@ -12,6 +12,7 @@
 #include "conn/conn.h"
 #include "net/resolve.h"
 
+struct config;
 struct endpoint;
 struct tls_ctx;
 
@@ -29,15 +30,27 @@ struct dial {
 	struct addr addrs[RESOLVE_MAX_ADDRS];
 	size_t n, next;
 	enum dial_phase phase;
+	struct addr stay;    /* dial_way.to, where it is not alone */
 	bool known;	     /* nothing has to be looked up */
 	bool direct;	     /* server_tls_sslnegotiation = direct */
+	bool alert;	     /* dial_way.alert */
 	struct tls_ctx *tls; /* held, since a reload may replace it; NULL: this attempt does without TLS */
 	char why[256];	     /* of the last failure */
 };
 
-/* to (may be NULL): only this address. secure: TLS even where sslmode is allow. done never runs inside the call. */
-void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct addr *to, bool direct, bool secure,
-	dial_done *done);
+/* How to get there. */
+struct dial_way {
+	const struct addr *to; /* NULL (or of a unix socket): whatever addresses the host's name has */
+	bool only;   /* to alone; else first, where the name still has it, and where the name cannot be looked up */
+	bool direct; /* server_tls_sslnegotiation = direct */
+	bool secure; /* TLS even where sslmode is allow */
+	bool alert;  /* the host's silence is to be noticed soon */
+};
+
+/* done never runs inside the call. */
+void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct dial_way *way, dial_done *done);
+/* What the settings make of a socket. alert: those that nobody has set are such that silence ends it within about 10 s. */
+struct stream_tuning dial_tuning(const struct config *c, bool alert);
 /* The conn's event, raw bytes and interest are the dial's until it is done. */
 void dial_event(struct dial *d, enum stream_event what);
 size_t dial_raw(struct dial *d, const char *p, size_t n, size_t *need);

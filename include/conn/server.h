@@ -43,6 +43,8 @@ struct solo {
 	const char *secret; /* as in auth_file, or NULL */
 	struct scram_cache *scram;
 	struct endpoint *endpoint;
+	const struct addr
+		*stay; /* connects there first, as long as the endpoint's name has it; NULL: wherever the name leads */
 	const char *const *startup;			     /* names and values besides, in turn, NULL at the end */
 	int64_t timeout_us;				     /* within which it must be logged in; 0: none */
 	void *owner;					     /* whose it is */

@@ -22,6 +22,12 @@ typedef void resolve_cb(const struct addr *addrs, size_t n, const char *error, v
 struct resolver *resolver_new(struct loop *l, int64_t ttl_us);
 /* Other files than /etc/hosts and /etc/resolv.conf (kept as pointers). Changes of either are seen at the next lookup. */
 void resolver_set_files(struct resolver *r, const char *hosts, const char *resolv_conf);
+/*
+ * For tests over memory: names are looked up by this, in place of libevent's client. At most RESOLVE_MAX_ADDRS into addrs
+ * (ports 0); returns how many.
+ */
+typedef size_t resolve_source(const char *name, struct addr *addrs, void *arg);
+void resolver_set_source(struct resolver *r, resolve_source *source, void *arg);
 /* Open queries are dropped without a callback. Outside of callbacks only: libevent's loop is run to end its lookups. */
 void resolver_free(struct resolver *r);
 

@@ -44,6 +44,8 @@ struct stream_ops {
 	ssize_t (*writev)(struct stream *s, const struct iovec *v, int n);
 	/* May be NULL. Bytes that no event will announce (inside OpenSSL, or in a test's memory). */
 	bool (*pending)(const struct stream *s);
+	/* NULL where there is a socket that says it: has the peer closed? */
+	bool (*left)(const struct stream *s);
 	/* Watch what want_read / want_write say. */
 	void (*update)(struct stream *s);
 	/* Releases what the ops keep and the descriptor (a socket: stream_close_socket()). */
@@ -143,6 +145,8 @@ static inline bool stream_is_open(const struct stream *s)
 bool stream_is_tls(const struct stream *s);
 /* Is there something unread in the socket or in OpenSSL? (Before a handshake there must not be.) */
 bool stream_has_unread(const struct stream *s);
+/* Has the peer closed, or is the connection broken, whatever is still to be read, and before an event has told of it? */
+bool stream_has_left(const struct stream *s);
 
 /*
  * The first unread byte of a socket without reading it; STREAM_AGAIN: there is none yet; STREAM_EOF: none will come, it is

@@ -23,6 +23,7 @@ struct sight {
 	const void *who; /* identity; never looked into */
 	bool probed;	 /* a first probe has ended, well or not */
 	bool answers;	 /* the last one was answered: what follows is true. Else it is what was true before */
+	bool leaving;	 /* it was not, since it lets nobody in: who is there already may be served to the end */
 	enum sight_role role;
 	uint32_t timeline;  /* WRITABLE: 0 while it is not known */
 	uint64_t system_id; /* 0: not known */
@@ -65,6 +66,9 @@ struct cluster_decision {
 	bool moved;	       /* SERVE: it is another one than before */
 	enum cluster_hold why; /* HOLD */
 };
+
+/* Are these one server, under two addresses or at two times? */
+bool sight_is_same_server(const struct sight *a, const struct sight *b);
 
 /* What is to be said of an endpoint by itself. */
 enum sight_state {

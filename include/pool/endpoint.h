@@ -13,6 +13,7 @@
 
 #include "base/htab.h"
 #include "base/log.h"
+#include "net/addr.h"
 #include "pool/cluster.h"
 
 struct cluster;
@@ -32,7 +33,9 @@ struct endpoint {
 	struct cluster *cluster; /* NULL: its role counts nowhere */
 	struct sight seen;
 	enum sight_state state;
-	bool blind;		   /* its monitor cannot log in: connections of clients are the only witnesses ... */
+	struct addr address; /* of a name (port 0): where the monitor was answered; AF_UNSPEC: it was not yet */
+	uint32_t replaced; /* connections of older generations are to a primary that is not behind its name any more */
+	bool blind;	   /* its monitor cannot log in: connections of clients are the only witnesses ... */
 	enum sight_role witnessed; /* ... and say this */
 	int64_t lsn_us;		   /* when that was read */
 	char lsn[24];		   /* where it writes, or has replayed to; "": not known */
@@ -54,6 +57,7 @@ struct endpoint *endpoint_ref(struct endpoint *ep);	      /* one reference more 
 void endpoint_put(struct endpoints *e, struct endpoint **ep); /* NULL inside is fine; sets it to NULL */
 void endpoints_free(struct endpoints *e);		      /* asserts that none is left */
 bool endpoint_is_local(const struct endpoint *ep);	      /* a unix socket */
+bool endpoint_is_name(const struct endpoint *ep);	      /* neither that nor an address */
 /* The position in lsn as a number. False: it is not known. */
 bool endpoint_lsn(const struct endpoint *ep, uint64_t *lsn);
 void endpoint_failed(struct endpoint *ep);

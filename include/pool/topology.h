@@ -19,6 +19,7 @@
 #include "pool/cluster.h"
 #include "pool/switchover.h"
 
+struct addr;
 struct database;
 struct endpoint;
 struct registry;
@@ -81,9 +82,12 @@ void topology_free(struct registry *r);
 
 /*
  * A probe has ended, and this is what it saw (who and probed are filled in here): decides, and does what follows. Nothing for
- * an endpoint of no cluster.
+ * an endpoint of no cluster. at: the address where its role was told, if it was; NULL: it was not asked. Connections go there
+ * from now on (endpoint.address), and those from before to elsewhere are not used again.
  */
-void topology_seen(struct endpoint *ep, const struct sight *now);
+void topology_seen(struct endpoint *ep, const struct sight *now, const struct addr *at);
+/* Its name was looked up, and these are its addresses. Without the one where its monitor is it is suspect. */
+void topology_named(struct endpoint *ep, const struct addr *addrs, size_t n);
 /* Its monitor cannot log in, or can again. What connections of clients say of its role is witnessed then. */
 void topology_blind(struct endpoint *ep, bool blind);
 /* A connection to it says that it is a standby, or that it is not. */
@@ -93,6 +97,11 @@ void topology_witness(struct endpoint *ep, bool standby);
  * What was refuted a moment ago is not raised again. why: for the log.
  */
 void topology_suspect(struct endpoint *ep, const char *why);
+/*
+ * It has let a connection of a client's pool in no more (57P03), which may be its stop: suspect, and where there is no monitor
+ * to see more, its connections are not used again, so that it can come to its end.
+ */
+void topology_turned_away(struct endpoint *ep, const char *why);
 
 /* Something else than what is seen has changed: what fits is looked at anew. */
 void topology_refit(struct cluster *c);

@@ -261,11 +261,14 @@ PARAM(tcp_socket_buffer, SIZE, G, RELOAD, 0, PARAM_MAX_INT, "0", NULL, "Network"
 PARAM(tcp_keepalive, BOOL, G, RELOAD, 0, 1, "1", NULL, "Network",
       "Let the system check whether the peers of idle TCP connections are still there.")
 PARAM(tcp_keepcnt, INT, G, RELOAD, 0, PARAM_MAX_INT, "0", NULL, "Network",
-      "How many such checks must fail before a connection is given up. 0: what the system chooses.")
+      "How many such checks must fail before a connection is given up. 0: what the system chooses. Not set, connections to "
+      "servers of entries with target_session_attrs have 5.")
 PARAM(tcp_keepidle, INT, G, RELOAD, 0, PARAM_MAX_INT, "0", NULL, "Network",
-      "Seconds that a connection is idle before the first such check. 0: what the system chooses.")
+      "Seconds that a connection is idle before the first such check. 0: what the system chooses. Not set, connections to "
+      "servers of entries with target_session_attrs have 5.")
 PARAM(tcp_keepintvl, INT, G, RELOAD, 0, PARAM_MAX_INT, "0", NULL, "Network",
-      "Seconds between two such checks. 0: what the system chooses.")
+      "Seconds between two such checks. 0: what the system chooses. Not set, connections to servers of entries with "
+      "target_session_attrs have 1.")
 PARAM(tcp_user_timeout, MSEC, G, RELOAD, 0, PARAM_MAX_INT, "0", NULL, "Network",
       "Milliseconds that sent bytes may stay unacknowledged before a connection is given up. 0: what the system "
-      "chooses.")
+      "chooses. Not set, connections to servers of entries with target_session_attrs have 10000.")

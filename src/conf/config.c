@@ -425,6 +425,11 @@ void config_keep_fixed(const struct config *old, struct config *fresh)
 
 /* ---- look-ups ---- */
 
+bool config_is_set(const struct config *c, enum param_id id)
+{
+	return strcmp(c->origin[id].what, "default") != 0;
+}
+
 const struct config_database *config_database_find(const struct config *c, const char *name)
 {
 	struct hnode *n;

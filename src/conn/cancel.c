@@ -245,8 +245,10 @@ static const struct conn_ops cancel_ops = {
 
 static void cancel_dial(struct cancel *x, const struct cancel_target *t)
 {
+	struct dial_way way = {.to = t->addr, .only = true, .direct = t->direct, .secure = t->secure};
+
 	x->c.request_us = clock_us();
-	dial_start(&x->dial, &x->c, x->endpoint, t->addr, t->direct, t->secure, cancel_dialled);
+	dial_start(&x->dial, &x->c, x->endpoint, &way, cancel_dialled);
 }
 
 void cancel_send(struct pooler *p, const struct cancel_target *t, struct conn *server, struct conn *by)

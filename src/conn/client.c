@@ -341,17 +341,28 @@ static bool client_said_goodbye(const struct client *cl)
 	return false;
 }
 
-/* What a client asked for that is gone is not done later, by a host that was not there for it. */
-static bool client_left_held(const struct client *cl)
+/*
+ * Has what it asks for waited for a host, and is not sent yet? When it is gone that is not done later, by a host that was not
+ * there for it.
+ */
+static bool client_is_held(const struct client *cl)
 {
-	return cl->c.eof && cl->c.state == CS_WAITING && cl->db->held;
+	bool unsent = cl->c.state == CS_WAITING || cl->c.state == CS_PREPARING;
+
+	return unsent && cl->ask.since_us && (cl->db->held || cl->ask.since_us < cl->db->held_us);
+}
+
+/* An event may be on its way that tells it. */
+static bool client_has_left(const struct client *cl)
+{
+	return cl->c.eof || stream_has_left(&cl->c.stream);
 }
 
 static void client_hangup(struct conn *c)
 {
 	struct client *cl = conn_client(c);
 
-	if (client_left_held(cl) || !client_said_goodbye(cl))
+	if (client_is_held(cl) || !client_said_goodbye(cl))
 		conn_close(c, CLOSE_CLIENT_GONE, NULL);
 	else
 		relay_resume(c);
@@ -359,7 +370,7 @@ static void client_hangup(struct conn *c)
 
 void client_held(struct client *cl)
 {
-	if (client_left_held(cl))
+	if (cl->c.eof && client_is_held(cl))
 		conn_close(&cl->c, CLOSE_CLIENT_GONE, NULL);
 	else if (cl->c.state == CS_WAITING || cl->c.state == CS_GREETING)
 		conn_settle(&cl->c);
@@ -596,8 +607,13 @@ void client_configure(struct client *cl)
 
 void client_granted(struct client *cl, struct conn *server)
 {
+	bool held = client_is_held(cl);
+
 	client_link(cl, server);
-	relay_resume(&cl->c);
+	if (held && client_has_left(cl)) /* the server has been sent nothing of it */
+		conn_close(&cl->c, CLOSE_CLIENT_GONE, NULL);
+	else
+		relay_resume(&cl->c);
 }
 
 /* The pool is in the middle of its rounds: what may close the client is done when they are over. */
@@ -651,6 +667,10 @@ static void client_prepared(struct conn *c, bool ok, const char *code, const cha
 	struct conn *s = c->peer;
 
 	cl->second_try = false;
+	if (ok && client_is_held(cl) && client_has_left(cl)) {
+		conn_close(c, CLOSE_CLIENT_GONE, NULL);
+		return;
+	}
 	if (ok) {
 		cl->unsettled = false;
 		client_take_spelling(cl, now);

@@ -85,6 +85,7 @@ static bool client_must_settle(struct client *cl, struct conn *s)
 		cl->unsettled = false;
 		return false;
 	}
+	cl->ask.since_us = 0; /* it has waited for nothing */
 	client_goto(cl, CS_PREPARING);
 	return true;
 }

@@ -12,6 +12,7 @@
 #include "conn/relay.h"
 #include "net/tls.h"
 #include "pool/endpoint.h"
+#include "pool/topology.h"
 #include "proto/msgw.h"
 
 static void dial_next(struct dial *d);
@@ -53,9 +54,23 @@ static void dial_failed(struct dial *d, const char *what, const char *why)
 	dial_next(d);
 }
 
-static void dial_tune(struct dial *d)
+/* The first check of an idle connection comes after 5 s, and with the fifth that is not answered it is over. */
+static void tuning_alert(const struct config *c, struct stream_tuning *t)
 {
-	const struct settings *set = &d->c->pooler->registry.config->set;
+	const struct {
+		enum param_id id;
+		int *field, value;
+	} all[] = {{PARAM_tcp_keepidle, &t->keepidle_s, 5}, {PARAM_tcp_keepintvl, &t->keepintvl_s, 1},
+		{PARAM_tcp_keepcnt, &t->keepcnt, 5}, {PARAM_tcp_user_timeout, &t->user_timeout_ms, 10000}};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (!config_is_set(c, all[i].id))
+			*all[i].field = all[i].value;
+}
+
+struct stream_tuning dial_tuning(const struct config *c, bool alert)
+{
+	const struct settings *set = &c->set;
 	struct stream_tuning t = {
 		.keepalive = set->tcp_keepalive,
 		.keepcnt = (int)set->tcp_keepcnt,
@@ -65,7 +80,9 @@ static void dial_tune(struct dial *d)
 		.socket_buffer = (int)set->tcp_socket_buffer,
 	};
 
-	stream_tune(&d->c->stream, &t);
+	if (alert)
+		tuning_alert(c, &t);
+	return t;
 }
 
 static bool dial_connect_local(struct dial *d)
@@ -73,7 +90,6 @@ static bool dial_connect_local(struct dial *d)
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	int n = snprintf(path, sizeof(path), "%s/.s.PGSQL.%u", dial_folder(d), d->endpoint->port);
 
-	d->c->remote = (struct addr){.family = AF_UNIX, .port = d->endpoint->port};
 	if (n < 0 || (size_t)n >= sizeof(path)) {
 		errno = ENAMETOOLONG;
 		return false;
@@ -85,18 +101,14 @@ static bool dial_connect(struct dial *d)
 {
 	struct pooler *p = d->c->pooler;
 
-	if (p->connect_hook) {
-		d->next++;
-		d->c->remote = d->n ? d->addrs[d->next - 1] : (struct addr){.family = AF_UNIX};
-		return p->connect_hook(&d->c->stream, d->endpoint->host, d->endpoint->port, conn_event, d->c,
-			p->connect_ctx);
-	}
-	if (endpoint_is_local(d->endpoint)) {
-		d->next++;
-		return dial_connect_local(d);
-	}
-	d->c->remote = d->addrs[d->next++];
+	d->c->remote = endpoint_is_local(d->endpoint) ? (struct addr){.family = AF_UNIX} : d->addrs[d->next];
 	d->c->remote.port = d->endpoint->port;
+	d->next++;
+	if (p->connect_hook)
+		return p->connect_hook(&d->c->stream, d->endpoint->host, &d->c->remote, conn_event, d->c,
+			p->connect_ctx);
+	if (endpoint_is_local(d->endpoint))
+		return dial_connect_local(d);
 	return stream_connect(&d->c->stream, &p->loop, &d->c->remote, conn_event, d->c);
 }
 
@@ -115,46 +127,71 @@ static void dial_next(struct dial *d)
 	dial_finish(d, false);
 }
 
+/* Where it is to stay comes first; a name server that does not answer changes nothing. */
+static void dial_stay(struct dial *d)
+{
+	size_t i = 0;
+
+	while (i < d->n && !addr_equal(&d->addrs[i], &d->stay))
+		i++;
+	if (i < d->n)
+		d->addrs[i] = d->addrs[0];
+	else if (d->n)
+		return;
+	else
+		d->n = 1;
+	d->addrs[0] = d->stay;
+}
+
+static void dial_take(struct dial *d, const struct addr *addrs, size_t n, const char *error)
+{
+	d->n = n;
+	if (n) {
+		memcpy(d->addrs, addrs, n * sizeof(*addrs));
+		topology_named(d->endpoint, addrs, n);
+	} else {
+		snprintf(d->why, sizeof(d->why), "cannot resolve \"%s\": %s", d->endpoint->host, error);
+	}
+	if (d->stay.family != AF_UNSPEC)
+		dial_stay(d);
+}
+
 static void dial_resolved(const struct addr *addrs, size_t n, const char *error, void *arg)
 {
 	struct dial *d = arg;
 
 	d->query = NULL;
-	if (d->known) {
-		dial_next(d);
-		return;
-	}
-	d->n = n;
-	if (n)
-		memcpy(d->addrs, addrs, n * sizeof(*addrs));
-	else
-		snprintf(d->why, sizeof(d->why), "cannot resolve \"%s\": %s", d->endpoint->host, error);
-	if (n)
+	if (!d->known)
+		dial_take(d, addrs, n, error);
+	if (d->known || d->n)
 		dial_next(d);
 	else
 		dial_finish(d, false);
 }
 
-void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct addr *to, bool direct, bool secure,
-	dial_done *done)
+void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct dial_way *way, dial_done *done)
 {
 	struct pooler *p = c->pooler;
+	bool knows = way->to && way->to->family != AF_UNSPEC && way->to->family != AF_UNIX && !endpoint_is_local(e);
 	enum tls_mode mode = (enum tls_mode)p->registry.config->set.server_tls_sslmode;
 
 	memset(d, 0, sizeof(*d));
 	d->c = c;
 	d->endpoint = e;
 	d->done = done;
-	d->direct = direct;
-	if (!endpoint_is_local(e) && (mode >= TLS_PREFER || (secure && mode == TLS_ALLOW)))
+	d->direct = way->direct;
+	d->alert = way->alert;
+	if (!endpoint_is_local(e) && (mode >= TLS_PREFER || (way->secure && mode == TLS_ALLOW)))
 		d->tls = tls_ctx_ref(p->server_tls);
 	d->phase = DIAL_RESOLVE;
-	if (to && to->family != AF_UNIX && !endpoint_is_local(e)) {
-		d->addrs[0] = *to;
+	if (knows && way->only) {
+		d->addrs[0] = *way->to;
 		d->n = 1;
+	} else if (knows) {
+		d->stay = *way->to;
 	}
 	/* What needs no lookup takes the same way with a name that answers in the next turn: done never runs inside this call. */
-	d->known = d->n || endpoint_is_local(e) || p->connect_hook;
+	d->known = d->n || endpoint_is_local(e);
 	d->query = resolve(p->resolver, d->known ? "127.0.0.1" : e->host, dial_resolved, d);
 	conn_settle(c);
 }
@@ -173,7 +210,9 @@ static void dial_handshake(struct dial *d)
 
 static void dial_connected(struct dial *d)
 {
-	dial_tune(d);
+	struct stream_tuning tuning = dial_tuning(d->c->pooler->registry.config, d->alert);
+
+	stream_tune(&d->c->stream, &tuning);
 	if (!d->tls) {
 		dial_finish(d, true);
 	} else if (d->direct) {

@@ -88,13 +88,14 @@ static void monitor_answered(struct monitor *m)
 }
 
 /* No answer, or none that is of use: what was true before is not known to be true now. */
-static void monitor_lost(struct monitor *m, const char *text)
+static void monitor_lost(struct monitor *m, const char *text, bool leaving)
 {
 	struct sight s = m->endpoint->seen;
 
 	s.answers = false;
+	s.leaving = leaving;
 	snprintf(m->endpoint->error, sizeof(m->endpoint->error), "%s", text);
-	topology_seen(m->endpoint, &s);
+	topology_seen(m->endpoint, &s, NULL);
 }
 
 /* The first eight digits of a WAL file's name are its timeline (pg_walfile_name). False: it is no such name. */
@@ -147,7 +148,7 @@ static void role_done(struct server *s, const struct ownq_result *r, void *arg)
 	monitor_answered(m);
 	memcpy(m->endpoint->lsn, m->lsn, sizeof(m->endpoint->lsn));
 	m->endpoint->lsn_us = clock_us();
-	topology_seen(m->endpoint, &m->found);
+	topology_seen(m->endpoint, &m->found, &s->c.remote);
 	monitor_rearm(m);
 }
 
@@ -194,7 +195,7 @@ static void sync_done(struct server *s, const struct ownq_result *r, void *arg)
 		return;
 	}
 	monitor_answered(m);
-	topology_seen(m->endpoint, &m->endpoint->seen);
+	topology_seen(m->endpoint, &m->endpoint->seen, NULL);
 	monitor_rearm(m);
 }
 
@@ -203,6 +204,15 @@ static void sync_done(struct server *s, const struct ownq_result *r, void *arg)
 static struct monitor *monitor_of(struct solo *solo)
 {
 	return solo->owner;
+}
+
+/* Its connection, if there is one, closes, and the monitor is told nothing more of it. */
+static void place_close(struct solo *solo, const char *text)
+{
+	if (!solo->server)
+		return;
+	solo->closed = NULL;
+	conn_close(&solo->server->c, CLOSE_MONITOR, text);
 }
 
 static void monitor_opened(struct server *s, struct solo *solo)
@@ -226,16 +236,27 @@ static bool is_refusal(const char *code)
 	return !strncmp(code, "28", 2) || !strncmp(code, "3D", 2) || !strncmp(code, "42", 2) || !strncmp(code, "53", 2);
 }
 
-static void monitor_refused(struct monitor *m, const char *text)
+/* Who refused it is another server than the one that is asked: the name has moved. */
+static bool is_elsewhere(const struct monitor *m, const struct server *s)
 {
-	if (asked_place(m)->server) /* the one that there is still answers */
+	struct addr at = s->c.remote;
+
+	at.port = 0;
+	return m->endpoint->address.family != AF_UNSPEC && !addr_equal(&at, &m->endpoint->address);
+}
+
+static void monitor_refused(struct monitor *m, const struct server *s, const char *text)
+{
+	if (asked_place(m)->server && !is_elsewhere(m, s)) /* the one that there is still answers */
 		return;
 	if (!m->complained)
 		log_msg(LL_WARNING, "the monitor cannot log in to %s:%u as \"%s\": %s", m->endpoint->host,
 			m->endpoint->port, m->user, text);
 	m->complained = true;
-	monitor_lost(m, text);
+	monitor_lost(m, text, false);
 	topology_blind(m->endpoint, true);
+	place_close(asked_place(m), text);
+	m->asked_us = 0;
 }
 
 static void monitor_closed(struct server *s, struct solo *solo, const char *text)
@@ -245,17 +266,20 @@ static void monitor_closed(struct server *s, struct solo *solo, const char *text
 	/* A server that lets us in and ends at once, or answers nonsense, is not to be asked all the time. */
 	bool useless = s->c.why == CLOSE_MONITOR ||
 		       clock_us() - s->c.connected_us < monitor_settings(m)->topology_fast_interval;
+	bool leaving = !s->logged_in && !strcmp(solo->code, "57P03");
 
 	if (solo == asked_place(m))
 		m->asked_us = 0;
 	if (s->c.why == CLOSE_EXIT || (s->c.why == CLOSE_MONITOR && replaced))
 		return;
 	if (!s->logged_in && is_refusal(solo->code)) {
-		monitor_refused(m, text);
+		monitor_refused(m, s, text);
 	} else if (!s->logged_in || late || useless) {
-		monitor_lost(m, late ? "no answer within topology_check_timeout" : text);
-		if (replaced) /* who is not let in is not served, whatever older connections say */
-			conn_close(&asked_place(m)->server->c, CLOSE_MONITOR_LATE, text);
+		monitor_lost(m, late ? "no answer within topology_check_timeout" : text, leaving);
+		if (replaced) { /* who is not let in is not served, whatever older connections say */
+			place_close(asked_place(m), text);
+			m->asked_us = 0;
+		}
 	} else {
 		m->login_us = 0;
 		topology_suspect(m->endpoint, text);
@@ -277,6 +301,7 @@ static void monitor_login(struct monitor *m, unsigned place)
 		.secret = m->secret,
 		.scram = &m->scram,
 		.endpoint = m->endpoint,
+		.stay = m->endpoint->seen.answers ? &m->endpoint->address : NULL,
 		.startup = startup,
 		.timeout_us = monitor_settings(m)->topology_check_timeout,
 		.opened = monitor_opened,
@@ -370,14 +395,10 @@ static bool text_differs(const char *a, const char *b)
 	return a && b ? strcmp(a, b) != 0 : a != b;
 }
 
-/* Its connections close, and it is told nothing more of them. */
 static void monitor_hang_up(struct monitor *m)
 {
 	for (unsigned i = 0; i < 2; i++)
-		if (m->place[i].server) {
-			m->place[i].closed = NULL;
-			conn_close(&m->place[i].server->c, CLOSE_MONITOR, NULL);
-		}
+		place_close(&m->place[i], NULL);
 	m->asked_us = 0;
 }
 
@@ -419,6 +440,7 @@ static void monitor_drop(struct monitor *m)
 	monitor_hang_up(m);
 	timer_cancel(&p->loop.timers, &m->timer);
 	m->endpoint->seen = (struct sight){.answers = false};
+	m->endpoint->address = (struct addr){.family = AF_UNSPEC};
 	endpoint_put(&p->registry.endpoints, &m->endpoint);
 	monitor_forget_user(m);
 	scram_cache_clear(&m->scram);

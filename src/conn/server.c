@@ -174,6 +174,8 @@ static void server_gone(struct conn *c, bool broken)
 		dial_event(&s->login->dial, STREAM_HANGUP);
 	} else if (c->state == SS_LOGIN || c->state == SS_SETUP) {
 		server_login_failed(s, "", text, true);
+		if (s->slot.owner)
+			topology_suspect(s->endpoint, text);
 	} else if (c->state == SS_IDLE) {
 		conn_close(c, CLOSE_SERVER_SAID, text);
 	} else if (s->fatal_code[0]) {

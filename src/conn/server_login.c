@@ -146,15 +146,31 @@ static void server_dialled(struct conn *c, bool ok, const char *why)
 	server_send_startup(s);
 }
 
+/* Where the role of a host counts its connections go to the server whose role is known. */
+static struct dial_way server_way(const struct server *s)
+{
+	struct dial_way way = {.direct = server_negotiates_directly(s), .secure = s->login->secure};
+
+	if (s->solo) {
+		way.to = s->solo->stay;
+		way.alert = true;
+	} else if (s->slot.pool->db->cluster) {
+		way.to = &s->endpoint->address;
+		way.only = way.alert = true;
+	}
+	return way;
+}
+
 static void server_dial(struct server *s, struct endpoint *e)
 {
 	struct endpoints *all = &s->c.pooler->registry.endpoints;
+	struct dial_way way;
 
 	s->endpoint = endpoint_get(all, e->host, e->port);
 	if (s->slot.pool)
 		pool_slot_endpoint(&s->slot, s->endpoint);
-	dial_start(&s->login->dial, &s->c, s->endpoint, NULL, server_negotiates_directly(s), s->login->secure,
-		server_dialled);
+	way = server_way(s);
+	dial_start(&s->login->dial, &s->c, s->endpoint, &way, server_dialled);
 }
 
 /* What fits has changed since it was asked for, as a standby that falls behind. */
@@ -255,6 +271,7 @@ void server_login_failed(struct server *s, const char *code, const char *text, b
 	struct server_login *l = s->login;
 	enum close_why why = s->c.state == SS_DIAL ? CLOSE_SERVER_CONNECT : CLOSE_SERVER_LOGIN;
 	bool secure = l && server_should_secure(s, code), old = l && server_is_old(s, code);
+	bool away = !strcmp(code, "57P03");
 	char kept[300];
 
 	if (conn_is_closed(&s->c))
@@ -282,6 +299,8 @@ void server_login_failed(struct server *s, const char *code, const char *text, b
 	if (l)
 		l->told = true;
 	conn_close(&s->c, why, kept);
+	if (away && p)
+		topology_turned_away(s->endpoint, kept);
 }
 
 /* ---- authentication ------------------------------------------------------- */

@@ -57,6 +57,8 @@ struct resolver {
 	struct loop *loop;
 	int64_t ttl_us;
 	struct evdns_base *dns; /* made for the first name */
+	resolve_source *source; /* in place of dns, or NULL */
+	void *source_arg;
 	const char *file[SOURCES];
 	struct stat read_from[SOURCES]; /* as they were when dns was made */
 	struct htab names;
@@ -127,6 +129,7 @@ static void answer_later(struct resolver *r, struct resolve_query *q)
 
 static void take_addrs(struct name *name, const struct evutil_addrinfo *list)
 {
+	name->n = 0;
 	for (const struct evutil_addrinfo *ai = list; ai != NULL && name->n < RESOLVE_MAX_ADDRS; ai = ai->ai_next) {
 		struct addr a = addr_from_sockaddr(ai->ai_addr, ai->ai_addrlen);
 		size_t i = 0;
@@ -139,7 +142,8 @@ static void take_addrs(struct name *name, const struct evutil_addrinfo *list)
 	}
 }
 
-static void finish_lookup(struct name *name, const struct evutil_addrinfo *list, const char *error)
+/* name->addrs are what was found. */
+static void finish_lookup(struct name *name, const char *error)
 {
 	struct resolver *r = name->r;
 	struct resolve_query *q;
@@ -147,8 +151,6 @@ static void finish_lookup(struct name *name, const struct evutil_addrinfo *list,
 	name->pending = false;
 	r->pending--;
 	name->until_us = clock_us() + r->ttl_us;
-	name->n = 0;
-	take_addrs(name, list);
 	snprintf(name->error, sizeof name->error, "%s", error);
 	while ((q = TAILQ_FIRST(&name->waiting)) != NULL) {
 		TAILQ_REMOVE(&name->waiting, q, link);
@@ -172,7 +174,8 @@ static void on_addrs(int result, struct evutil_addrinfo *list, void *arg)
 
 	if (!r->asking && !r->closing)
 		loop_callback(r->loop);
-	finish_lookup(name, list, why_not(result));
+	take_addrs(name, list);
+	finish_lookup(name, why_not(result));
 	if (list != NULL)
 		evutil_freeaddrinfo(list);
 	if (r->closing)
@@ -184,12 +187,13 @@ static void begin_lookup(struct name *name)
 	struct resolver *r = name->r;
 	struct evutil_addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 	struct evdns_getaddrinfo_request *request;
-	bool usable = have_dns(r);
+	bool usable = r->source != NULL || have_dns(r);
 
 	name->pending = true;
 	r->pending++;
-	if (!usable) {
-		finish_lookup(name, NULL, "no resolver");
+	if (r->source != NULL || !usable) {
+		name->n = usable ? r->source(name->text, name->addrs, r->source_arg) : 0;
+		finish_lookup(name, usable ? why_not(0) : "no resolver");
 		return;
 	}
 	r->asking = true;
@@ -197,8 +201,10 @@ static void begin_lookup(struct name *name)
 	r->asking = false;
 	if (!name->pending)
 		return; /* from /etc/hosts */
-	if (request == NULL)
-		finish_lookup(name, NULL, "out of memory");
+	if (request == NULL) {
+		name->n = 0;
+		finish_lookup(name, "out of memory");
+	}
 }
 
 static void free_query(struct resolve_query *q)
@@ -301,6 +307,12 @@ void resolver_set_files(struct resolver *r, const char *hosts, const char *resol
 {
 	r->file[HOSTS] = hosts;
 	r->file[RESOLV_CONF] = resolv_conf;
+}
+
+void resolver_set_source(struct resolver *r, resolve_source *source, void *arg)
+{
+	r->source = source;
+	r->source_arg = arg;
 }
 
 /*

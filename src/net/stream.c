@@ -10,6 +10,7 @@
 #include <event2/event.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -468,6 +469,15 @@ bool stream_has_unread(const struct stream *s)
 	if (s->ops->pending != NULL && s->ops->pending(s))
 		return true;
 	return s->fd >= 0 && ioctl(s->fd, FIONREAD, &n) == 0 && n > 0;
+}
+
+bool stream_has_left(const struct stream *s)
+{
+	struct pollfd p = {.fd = s->fd, .events = POLLRDHUP};
+
+	if (s->ops->left != NULL)
+		return s->ops->left(s);
+	return poll(&p, 1, 0) == 1 && p.revents != 0;
 }
 
 int stream_peek(const struct stream *s)

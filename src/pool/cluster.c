@@ -8,7 +8,7 @@ static bool is_forced(const struct cluster_memory *m, const struct sight *s)
 	return m->forced && m->named == s->who;
 }
 
-static bool is_same_server(const struct sight *a, const struct sight *b)
+bool sight_is_same_server(const struct sight *a, const struct sight *b)
 {
 	return a->system_id != 0 && a->started_us != 0 && a->system_id == b->system_id &&
 	       a->started_us == b->started_us;
@@ -20,7 +20,7 @@ static bool is_twin(const struct cluster_memory *m, const struct sight *seen, si
 	if (seen[i].who == m->primary)
 		return false;
 	for (size_t j = 0; j < n; j++)
-		if (j != i && seen[j].answers && is_same_server(&seen[i], &seen[j]) &&
+		if (j != i && seen[j].answers && sight_is_same_server(&seen[i], &seen[j]) &&
 			(j < i || seen[j].who == m->primary))
 			return true;
 	return false;

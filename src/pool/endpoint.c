@@ -98,6 +98,13 @@ bool endpoint_is_local(const struct endpoint *ep)
 	return is_path(ep->host);
 }
 
+bool endpoint_is_name(const struct endpoint *ep)
+{
+	struct addr a;
+
+	return !is_path(ep->host) && !addr_parse(ep->host, ep->port, &a);
+}
+
 /* "0/3000060": two hexadecimal numbers, the upper and the lower half (PostgreSQL manual, 8.20). */
 bool endpoint_lsn(const struct endpoint *ep, uint64_t *lsn)
 {

@@ -1,6 +1,7 @@
 /*
- * topology.c: see pool/topology.h. It owns the clusters; the registry's databases
- * and endpoints point to them. It asks nobody anything: monitors do.
+ * topology.c: see pool/topology.h. From what is seen to what follows: which hosts
+ * fit which entries, what is held, what is closed. It asks nobody anything: monitors
+ * do. The clusters themselves are made in topology_clusters.c.
  */
 #include "pool/topology.h"
 
@@ -12,6 +13,8 @@
 #include "pool/endpoint.h"
 #include "pool/pool.h"
 #include "pool/registry.h"
+
+#include "topology_priv.h"
 
 /* ---- what is seen ---- */
 
@@ -178,11 +181,15 @@ static bool has_fit(const struct database *d)
  * Nothing more is to be sent to one that another primary has replaced: what it acknowledges now is lost. And a standby that
  * does not answer holds up who reads from it. A primary that does not answer may only be busy.
  */
-static bool is_cut(const struct database *d, const struct endpoint *ep)
+static bool is_cut(const struct database *d, const struct slot *s)
 {
-	if (d->cluster->now.say == CLUSTER_SERVE && d->cluster->now.primary != ep && ep->seen.role != SIGHT_STANDBY)
+	const struct cluster *c = d->cluster;
+	const struct endpoint *ep = s->endpoint;
+
+	if (c->now.say == CLUSTER_SERVE &&
+		(s->generation < ep->replaced || (c->now.primary != ep && ep->seen.role != SIGHT_STANDBY)))
 		return true;
-	return ep->seen.role == SIGHT_STANDBY && ep->state == SIGHT_DOWN && !ep->blind;
+	return ep->seen.role == SIGHT_STANDBY && ep->state == SIGHT_DOWN && !ep->seen.leaving && !ep->blind;
 }
 
 static void refit_pool(struct pool *p)
@@ -199,13 +206,13 @@ static void refit_pool(struct pool *p)
 			if (!spent)
 				continue;
 			pool_slot_retire(s);
-			if (is_cut(p->db, s->endpoint) || i == SLOT_IDLE || i == SLOT_SETUP)
+			if (is_cut(p->db, s) || i == SLOT_IDLE || i == SLOT_SETUP)
 				r->ops->close(s, POOL_CLOSE_MOVED, r->ctx);
 		}
 	pool_mark(p);
 }
 
-static void refit(struct database *d)
+void topology_refit_database(struct database *d)
 {
 	bool held = d->cluster != NULL && !has_fit(d);
 	struct pool *p;
@@ -236,7 +243,7 @@ void topology_refit(struct cluster *c)
 		struct database *d = container_of(n, struct database, by_name);
 
 		if (d->cluster == c)
-			refit(d);
+			topology_refit_database(d);
 	}
 	r->busy--;
 }
@@ -371,7 +378,7 @@ void topology_failed(struct database *d)
 		d->cluster->failed++;
 }
 
-static void decide(struct cluster *c)
+void topology_decide(struct cluster *c)
 {
 	struct cluster_decision was = c->now;
 	const struct endpoint *before = was.say == CLUSTER_SERVE ? was.primary : c->memory.primary;
@@ -412,24 +419,66 @@ static void refute(struct cluster *c)
 
 static bool same_sight(const struct sight *a, const struct sight *b)
 {
-	return a->probed && a->answers == b->answers && a->role == b->role && a->timeline == b->timeline &&
-	       a->system_id == b->system_id && a->started_us == b->started_us;
+	return a->probed && a->answers == b->answers && a->leaving == b->leaving && a->role == b->role &&
+	       a->timeline == b->timeline && a->system_id == b->system_id && a->started_us == b->started_us;
 }
 
-void topology_seen(struct endpoint *ep, const struct sight *now)
+/* What was behind its name is behind no other one of the cluster either. */
+static bool is_gone(const struct cluster *c, const struct sight *was)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->members[i]->seen.answers && c->members[i]->seen.who != was->who &&
+			sight_is_same_server(&c->members[i]->seen, was))
+			return false;
+	return true;
+}
+
+/* True: it is not where it was. Before it was known any connection went wherever the name led. */
+static bool take_address(struct endpoint *ep, const struct sight *now, struct addr at)
+{
+	char text[ADDR_TEXT];
+	bool known = ep->address.family != AF_UNSPEC;
+
+	at.port = 0;
+	if (!endpoint_is_name(ep) || addr_equal(&ep->address, &at))
+		return false;
+	ep->address = at;
+	if (ep->connections > 0)
+		ep->generation++;
+	if (!known)
+		return ep->connections > 0;
+	log_msg(LL_LOG, "%s:%u is at %s now", ep->host, ep->port, addr_host(&at, text));
+	if (ep->seen.role != SIGHT_STANDBY && !sight_is_same_server(&ep->seen, now) && is_gone(ep->cluster, &ep->seen))
+		ep->replaced = ep->generation;
+	return true;
+}
+
+void topology_named(struct endpoint *ep, const struct addr *addrs, size_t n)
+{
+	if (ep->address.family == AF_UNSPEC)
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (addr_equal(&addrs[i], &ep->address))
+			return;
+	topology_suspect(ep, "its name leads elsewhere");
+}
+
+void topology_seen(struct endpoint *ep, const struct sight *now, const struct addr *at)
 {
 	struct cluster *c = ep->cluster;
 	bool same = same_sight(&ep->seen, now);
 
 	if (c == NULL)
 		return;
+	if (at != NULL && take_address(ep, now, *at))
+		same = false;
 	ep->seen_us = clock_us();
 	ep->seen = *now;
 	ep->seen.who = ep;
 	ep->seen.probed = true;
 	take_sample(c, ep);
 	if (!same)
-		decide(c);
+		topology_decide(c);
 	else if (c->wants_lag)
 		topology_refit(c);
 	refute(c);
@@ -442,8 +491,10 @@ void topology_blind(struct endpoint *ep, bool blind)
 		return;
 	ep->blind = blind;
 	ep->witnessed = SIGHT_UNKNOWN;
+	if (blind) /* who is there is not known: connections go where the name leads */
+		ep->address = (struct addr){.family = AF_UNSPEC};
 	if (ep->cluster != NULL)
-		decide(ep->cluster);
+		topology_decide(ep->cluster);
 }
 
 void topology_witness(struct endpoint *ep, bool standby)
@@ -454,7 +505,7 @@ void topology_witness(struct endpoint *ep, bool standby)
 		return;
 	if (ep->blind && ep->witnessed != role) {
 		ep->witnessed = role;
-		decide(ep->cluster);
+		topology_decide(ep->cluster);
 	} else if (!ep->blind && ep->seen.answers && ep->seen.role != role) {
 		topology_suspect(ep,
 			standby ? "a connection says that it is a standby" : "a connection says that it is no standby");
@@ -477,6 +528,17 @@ void topology_suspect(struct endpoint *ep, const char *why)
 	r->ops->probe(c, r->ctx);
 }
 
+void topology_turned_away(struct endpoint *ep, const char *why)
+{
+	if (ep->cluster == NULL)
+		return;
+	topology_suspect(ep, why);
+	if (!ep->blind) /* its monitor will see the same */
+		return;
+	ep->generation++;
+	topology_refit(ep->cluster);
+}
+
 void topology_promote(struct endpoint *ep, bool force)
 {
 	struct cluster *c = ep->cluster;
@@ -484,210 +546,5 @@ void topology_promote(struct endpoint *ep, bool force)
 	c->memory.named = ep;
 	c->memory.forced = force;
 	snprintf(c->trigger, sizeof c->trigger, "PROMOTE");
-	decide(c);
-}
-
-/* ---- clusters ---- */
-
-static void timer_fired(struct timer *t, void *ctx)
-{
-	(void)ctx;
-	decide(container_of(t, struct cluster, timer));
-}
-
-static void cluster_add(struct cluster *c, struct endpoint *ep)
-{
-	c->members = xrealloc(MEM_DATABASE, c->members, (c->n + 1) * sizeof(struct endpoint *));
-	c->members[c->n++] = endpoint_ref(ep);
-	ep->cluster = c;
-	ep->seen.who = ep;
-}
-
-static void cluster_free(struct cluster *c)
-{
-	struct registry *r = c->registry;
-
-	for (size_t i = 0; i < c->n; i++) {
-		if (c->members[i]->cluster == c)
-			c->members[i]->cluster = NULL;
-		endpoint_put(&r->endpoints, &c->members[i]);
-	}
-	timer_cancel(r->timers, &c->timer);
-	timer_cancel(r->timers, &c->switching.timer);
-	TAILQ_REMOVE(&r->clusters, c, all);
-	xfree(MEM_DATABASE, c->members);
-	xfree(MEM_DATABASE, c);
-}
-
-static struct cluster *cluster_new(struct registry *r)
-{
-	struct cluster *c = xcalloc(MEM_DATABASE, 1, sizeof *c);
-
-	c->registry = r;
-	c->made_us = clock_us();
-	c->timer.fire = timer_fired;
-	TAILQ_INSERT_TAIL(&r->clusters, c, all);
-	return c;
-}
-
-/* What is known, and under way, of a cluster whose hosts are in another one from now on. */
-static void inherit(struct cluster *c, struct cluster *o)
-{
-	c->memory = o->memory;
-	c->now = o->now;
-	c->suspect_us = o->suspect_us;
-	c->made_us = o->made_us;
-	c->samples = o->samples;
-	c->failed = o->failed;
-	c->event = o->event;
-	o->event = NULL;
-	memcpy(c->trigger, o->trigger, sizeof c->trigger);
-	switchover_move(c, o);
-}
-
-/* Of two clusters that become one the higher timeline is not gone back from. */
-static bool knows_more(const struct cluster *a, const struct cluster *b)
-{
-	if (a->memory.timeline != b->memory.timeline)
-		return a->memory.timeline > b->memory.timeline;
-	return b->memory.primary == NULL && b->now.say == CLUSTER_WAIT && a->now.say != CLUSTER_WAIT;
-}
-
-static void cluster_merge(struct cluster *into, struct cluster *from)
-{
-	if (knows_more(from, into))
-		inherit(into, from);
-	for (size_t i = 0; i < from->n; i++)
-		cluster_add(into, from->members[i]);
-	cluster_free(from);
-}
-
-/* The hosts of an entry are of one cluster, and of one with every entry that names one of them. */
-static void join(struct database *d, const struct cluster_list *old)
-{
-	struct cluster *c = NULL, *o;
-
-	for (size_t i = 0; i < d->n_hosts; i++) {
-		TAILQ_FOREACH (o, old, all)
-			if (o == d->hosts[i]->cluster)
-				break;
-		if (o == NULL && d->hosts[i]->cluster != NULL) { /* of a new one */
-			o = d->hosts[i]->cluster;
-			if (c == NULL)
-				c = o;
-			else if (c != o)
-				cluster_merge(c, o);
-			continue;
-		}
-		if (c == NULL)
-			c = cluster_new(d->registry);
-		if (o != NULL && knows_more(o, c))
-			inherit(c, o);
-		cluster_add(c, d->hosts[i]);
-	}
-}
-
-/* Its primary may have gone from the file: who is the next one is to be seen. The timeline is remembered. */
-static void forget_gone(struct cluster *c)
-{
-	for (size_t i = 0; i < c->n; i++)
-		if (c->members[i] == c->memory.primary)
-			return;
-	c->memory.primary = c->memory.named = NULL;
-	c->now = (struct cluster_decision){.say = CLUSTER_WAIT};
-	c->made_us = clock_us();
-}
-
-static enum target_attrs target_of(const struct database *d)
-{
-	static const enum target_attrs of_word[] = {
-		TARGET_ANY, TARGET_PRIMARY, TARGET_PRIMARY, TARGET_STANDBY, TARGET_STANDBY, TARGET_PREFER_STANDBY};
-
-	if (d->conf == NULL)
-		return TARGET_ANY;
-	return of_word[param_effective(PARAM_target_session_attrs, NULL, &d->conf->over, &d->registry->config->set)];
-}
-
-static void configure_replicas(struct database *d)
-{
-	const struct settings *set = &d->registry->config->set;
-	const struct overrides *over = d->conf != NULL ? &d->conf->over : NULL;
-
-	d->max_lag = param_effective(PARAM_max_replica_lag, NULL, over, set);
-	d->same_zone = set->zone[0] != '\0' && param_effective(PARAM_prefer_same_zone, NULL, over, set);
-}
-
-void topology_add(struct database *d)
-{
-	struct cluster *c = d->n_hosts > 0 ? d->hosts[0]->cluster : NULL;
-
-	d->target = target_of(d);
-	configure_replicas(d);
-	if (d->target == TARGET_ANY)
-		return;
-	for (size_t i = 0; i < d->n_hosts; i++)
-		if (c == NULL || d->hosts[i]->cluster != c) {
-			topology_configure(d->registry);
-			return;
-		}
-	d->cluster = c;
-	if (c == NULL)
-		return;
-	c->wants_lag = c->wants_lag || d->max_lag != 0;
-	refit(d);
-}
-
-void topology_configure(struct registry *r)
-{
-	struct cluster_list old;
-	struct cluster *c;
-	bool had = false;
-
-	TAILQ_INIT(&old);
-	TAILQ_CONCAT(&old, &r->clusters, all);
-	for (struct hnode *n = htab_next(&r->databases, NULL); n != NULL; n = htab_next(&r->databases, n)) {
-		struct database *d = container_of(n, struct database, by_name);
-
-		d->cluster = NULL;
-		d->target = target_of(d);
-		configure_replicas(d);
-		if (d->target != TARGET_ANY && d->n_hosts > 0)
-			join(d, &old);
-	}
-	TAILQ_FOREACH (c, &r->clusters, all)
-		forget_gone(c);
-	/* Merging may have freed one: who points where is known at the end. */
-	for (struct hnode *n = htab_next(&r->databases, NULL); n != NULL; n = htab_next(&r->databases, n)) {
-		struct database *d = container_of(n, struct database, by_name);
-
-		if (d->target == TARGET_ANY || d->n_hosts == 0)
-			continue;
-		d->cluster = d->hosts[0]->cluster;
-		d->cluster->wants_lag = d->cluster->wants_lag || d->max_lag != 0;
-	}
-	while ((c = TAILQ_FIRST(&old)) != NULL) {
-		had = true;
-		TAILQ_REMOVE(&old, c, all);
-		TAILQ_INSERT_TAIL(&r->clusters, c, all);
-		cluster_free(c);
-	}
-	if (had || !TAILQ_EMPTY(&r->clusters))
-		r->ops->watch(r->ctx);
-	TAILQ_FOREACH (c, &r->clusters, all) {
-		timer_set(r->timers, &c->timer, c->made_us + r->config->set.topology_check_timeout);
-		decide(c);
-	}
-	for (struct hnode *n = htab_next(&r->databases, NULL); n != NULL; n = htab_next(&r->databases, n)) {
-		struct database *d = container_of(n, struct database, by_name);
-
-		if (d->cluster == NULL && d->held)
-			refit(d);
-	}
-}
-
-void topology_free(struct registry *r)
-{
-	while (!TAILQ_EMPTY(&r->clusters))
-		cluster_free(TAILQ_FIRST(&r->clusters));
-	xfree(MEM_DATABASE, r->failovers.v);
+	topology_decide(c);
 }

@@ -25,6 +25,7 @@
 
 #include "base/mem.h"
 #include "conn/conn.h"
+#include "net/addr.h"
 
 struct config;
 
@@ -60,14 +61,14 @@ struct end {
 	struct stream *stream; /* the pooler's; NULL once the pooler has closed it */
 	stream_cb *cb;	       /* the pooler's, while it connects */
 	void *arg;
-	char host[64];
-	uint16_t port;
+	char addr[ADDR_TEXT]; /* of the pooler's own connections: where to; "unix" */
 	bool connecting, hangs, refused;
 	struct bytes tx; /* for the pooler to read; pos and avail are where it stands and how far it may go */
 	size_t tx_pos, tx_avail;
 	struct bytes rx; /* what the pooler has written; looked at up to rx_pos */
 	size_t rx_pos;
 	bool eof, reset;	/* this end has gone */
+	bool unseen;		/* and no event tells of it */
 	bool stalled;		/* takes no bytes */
 	bool full;		/* took less than it was given, in this turn */
 	bool spoke;		/* a login has been answered for it */
@@ -103,7 +104,8 @@ struct world {
 	unsigned n_clients, n_hosts;   /* connections of either side */
 	bool manual;		       /* servers do not answer logins by themselves */
 	enum connect_policy policy;
-	char policy_host[64]; /* "": for all */
+	char policy_host[64]; /* or an address; "": for all */
+	struct bytes names;   /* name NUL addresses NUL ...: what names are; those that are not here 192.0.2.1 */
 	struct bytes params;  /* name NUL value NUL ...: what servers report at login besides the usual */
 	struct boundary *boundaries;
 	size_t n_boundaries, cap_boundaries;
@@ -148,6 +150,8 @@ struct end *world_end_by_name(struct world *w, const char *name); /* the newest 
 /* Gives n bytes to the pooler to read, cut as the way says, and lets everything come to rest. bounds: where messages end. */
 void world_send(struct end *e, const char *p, size_t n, const size_t *bounds, size_t n_bounds);
 void world_eof(struct end *e);
+/* The same, and no event has told of it yet. */
+void world_eof_unseen(struct end *e);
 void world_reset(struct end *e);
 /* Turns until nothing moves. */
 void world_settle(struct world *w);

@@ -165,8 +165,11 @@ static bool run_cancel(struct step *s, struct world *w, struct end *e)
 
 static bool run_eof(struct step *s, struct world *w, struct end *e)
 {
-	(void)s, (void)w;
-	world_eof(e);
+	(void)w;
+	if (s->n == 1 && strcmp(s->v[0].s, "unseen") == 0)
+		world_eof_unseen(e);
+	else
+		world_eof(e);
 	return true;
 }
 
@@ -186,6 +189,16 @@ static bool run_stall(struct step *s, struct world *w, struct end *e)
 		world_record(w, FUZZ_SWITCH, e->stalled ? FUZZ_STALL : FUZZ_TAKE, &which, 1);
 	world_settle(w);
 	return true;
+}
+
+/* at ADDRESS: where it was connected to */
+static bool run_at(struct step *s, struct world *w, struct end *e)
+{
+	bool is = s->n == 1 && strcmp(s->v[0].s, e->addr) == 0;
+
+	if (!is)
+		world_fail(w, "%s is at %s", e->name, e->addr);
+	return is;
 }
 
 /* login [name=value]...: what follows a right password, or stands alone */
@@ -231,6 +244,7 @@ static const struct verb verbs[] = {
 	{"reset", VERB_END, TAKES_WORDS, run_reset},
 	{"stall", VERB_END, TAKES_WORDS, run_stall},
 	{"take", VERB_END, TAKES_WORDS, run_stall},
+	{"at", VERB_END, TAKES_WORDS, run_at},
 	{"login", VERB_END, TAKES_WORDS, run_login},
 	{"key", VERB_END, TAKES_WORDS, run_key},
 	{"scram", VERB_END, TAKES_WORDS, run_scram},

@@ -36,7 +36,23 @@ bool run_clock(struct step *s, struct world *w, struct end *e)
 	return true;
 }
 
-/* server login auto|manual; server params name=value...; server connect accept|refuse|hang [HOST] */
+/* The words from the second on are name=value... */
+static bool take_pairs(const struct step *s, struct bytes *out)
+{
+	bytes_free(out);
+	for (size_t i = 1; i < s->n; i++) {
+		char *eq = memchr(s->v[i].s, '=', s->v[i].n);
+
+		if (eq == NULL)
+			return false;
+		bytes_add(out, s->v[i].s, (size_t)(eq - s->v[i].s));
+		bytes_u8(out, 0);
+		bytes_str(out, eq + 1);
+	}
+	return true;
+}
+
+/* server login auto|manual; server params|names name=value...; server connect accept|refuse|hang [HOST] */
 bool run_server(struct step *s, struct world *w, struct end *e)
 {
 	static const char *const policies[] = {"accept", "refuse", "hang"};
@@ -57,20 +73,11 @@ bool run_server(struct step *s, struct world *w, struct end *e)
 				return true;
 			}
 	}
-	if (strcmp(what, "params") == 0) {
-		bytes_free(&w->params);
-		for (size_t i = 1; i < s->n; i++) {
-			char *eq = memchr(s->v[i].s, '=', s->v[i].n);
-
-			if (eq == NULL)
-				return false;
-			bytes_add(&w->params, s->v[i].s, (size_t)(eq - s->v[i].s));
-			bytes_u8(&w->params, 0);
-			bytes_str(&w->params, eq + 1);
-		}
-		return true;
-	}
-	world_fail(w, "server: login, params or connect");
+	if (strcmp(what, "params") == 0)
+		return take_pairs(s, &w->params);
+	if (strcmp(what, "names") == 0)
+		return take_pairs(s, &w->names);
+	world_fail(w, "server: login, params, names or connect");
 	return false;
 }
 

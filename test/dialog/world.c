@@ -18,6 +18,7 @@
 #include "conn/pooler.h"
 #include "conn/server.h"
 #include "dialog/dialog.h"
+#include "net/resolve.h"
 #include "net/stream.h"
 #include "pool/pool.h"
 #include "pool/registry.h"
@@ -90,6 +91,13 @@ static bool mem_pending(const struct stream *s)
 	return end_available(e) > 0;
 }
 
+static bool mem_left(const struct stream *s)
+{
+	const struct end *e = s->under;
+
+	return e->eof || e->reset;
+}
+
 static void mem_update(struct stream *s)
 {
 	(void)s; /* world_turn() looks at the wants */
@@ -115,6 +123,7 @@ static const struct stream_ops mem_ops = {
 	.read = mem_read,
 	.writev = mem_writev,
 	.pending = mem_pending,
+	.left = mem_left,
 	.update = mem_update,
 	.close = mem_close,
 	.error = mem_error,
@@ -147,15 +156,53 @@ static void end_free(struct end *e)
 	free(e);
 }
 
+/* Of "name NUL value NUL ..." the last value of a name; NULL: there is none. */
+static const char *pairs_get(const struct bytes *b, const char *name)
+{
+	const char *p = b->p, *end = p != NULL ? p + b->n : NULL, *found = NULL;
+
+	while (p < end && *p != '\0') {
+		const char *value = p + strlen(p) + 1;
+
+		if (value >= end)
+			break;
+		if (strcasecmp(p, name) == 0)
+			found = value;
+		p = value + strlen(value) + 1;
+	}
+	return found;
+}
+
+/* Any name has an address; which ones a script says. */
+static size_t look_up(const char *name, struct addr *addrs, void *arg)
+{
+	const struct world *w = arg;
+	const char *list = pairs_get(&w->names, name);
+	size_t n = 0;
+
+	list = list != NULL ? list : "192.0.2.1";
+	while (*list != '\0' && n < RESOLVE_MAX_ADDRS) {
+		char text[ADDR_TEXT];
+		size_t len = strcspn(list, ",");
+
+		snprintf(text, sizeof(text), "%.*s", (int)len, list);
+		if (addr_parse(text, 0, &addrs[n]))
+			n++;
+		list += len + (list[len] == ',');
+	}
+	return n;
+}
+
 /* pooler.connect_hook */
-static bool hook_connect(struct stream *s, const char *host, uint16_t port, stream_cb *cb, void *arg, void *ctx)
+static bool hook_connect(struct stream *s, const char *host, const struct addr *to, stream_cb *cb, void *arg, void *ctx)
 {
 	struct world *w = ctx;
 	struct end *e = end_new(w, END_UNKNOWN);
-	bool applies = w->policy_host[0] == '\0' || strcmp(w->policy_host, host) == 0;
+	bool applies;
 
-	snprintf(e->host, sizeof(e->host), "%s", host);
-	e->port = port;
+	addr_host(to, e->addr);
+	applies =
+		w->policy_host[0] == '\0' || strcmp(w->policy_host, host) == 0 || strcmp(w->policy_host, e->addr) == 0;
 	e->cb = cb;
 	e->arg = arg;
 	e->stream = s;
@@ -268,6 +315,12 @@ void world_eof(struct end *e)
 	world_settle(e->w);
 }
 
+void world_eof_unseen(struct end *e)
+{
+	e->unseen = true;
+	world_eof(e);
+}
+
 void world_reset(struct end *e)
 {
 	world_record(e->w, e->kind == END_CLIENT ? FUZZ_CLIENT_GONE : FUZZ_SERVER_GONE, e->index, NULL, 0);
@@ -282,22 +335,6 @@ static uint32_t get_u32(const char *p)
 	const unsigned char *u = (const unsigned char *)p;
 
 	return (uint32_t)u[0] << 24 | (uint32_t)u[1] << 16 | (uint32_t)u[2] << 8 | u[3];
-}
-
-static const char *pairs_get(const struct bytes *b, const char *name)
-{
-	const char *p = b->p, *end = p != NULL ? p + b->n : NULL, *found = NULL;
-
-	while (p < end && *p != '\0') {
-		const char *value = p + strlen(p) + 1;
-
-		if (value >= end)
-			break;
-		if (strcasecmp(p, name) == 0)
-			found = value;
-		p = value + strlen(value) + 1;
-	}
-	return found;
 }
 
 static void reply_parameter(struct end *e, const char *name, const char *value, struct bytes *out)
@@ -424,7 +461,7 @@ static bool end_turn(struct end *e)
 		return true;
 	}
 	e->full = false;
-	closed = e->eof || e->reset;
+	closed = (e->eof || e->reset) && !e->unseen;
 	readable = s->want_read && (end_available(e) > 0 || closed);
 	writable = s->want_write && (!e->stalled || e->reset);
 	closed = closed && !s->want_read && !s->hangup;
@@ -517,6 +554,7 @@ void world_begin(struct world *w, struct config *c, const struct way *way)
 	errs_free(&errs);
 	for (int i = 0; i < MEM_TAGS; i++)
 		w->idle[i] = mem_usage_get((enum mem_tag)i);
+	resolver_set_source(w->pooler.resolver, look_up, w);
 	w->pooler.connect_hook = hook_connect;
 	w->pooler.connect_ctx = w;
 	if (&world_above != NULL)
@@ -544,7 +582,7 @@ static void close_all(struct world *w, bool servers)
 	struct end *e;
 
 	TAILQ_FOREACH (e, &w->ends, all) {
-		e->stalled = false;
+		e->stalled = e->unseen = false;
 		if (e->kind == END_CLIENT || servers)
 			e->eof = true;
 		else if (e->kind == END_CANCEL && !e->eof)
@@ -590,6 +628,7 @@ void world_free(struct world *w)
 		end_free(TAILQ_FIRST(&w->ends));
 	}
 	bytes_free(&w->params);
+	bytes_free(&w->names);
 	bytes_free(&w->failure);
 	bytes_free(&w->log);
 	free(w->boundaries);

@@ -57,6 +57,25 @@ static void test_shared(void **state)
 	assert_int_equal(mem_usage_get(MEM_DATABASE).objects, 0);
 }
 
+static void test_names(void **state)
+{
+	static const struct {
+		const char *host;
+		bool is;
+	} rows[] = {{"db1", true}, {"10.0.0.1.example", true}, {"10.0.0.1", false}, {"::1", false},
+		{"[fe80::1]", false}, {"/run/pg", false}, {"@pg", false}};
+	struct endpoints e = {0};
+
+	(void)state;
+	for (size_t i = 0; i < ROWS(rows); i++) {
+		struct endpoint *ep = endpoint_get(&e, rows[i].host, 5432);
+
+		assert_int_equal(endpoint_is_name(ep), rows[i].is);
+		endpoint_put(&e, &ep);
+	}
+	endpoints_free(&e);
+}
+
 /* Each row is one attempt after another over hosts A B C D; "-": none is left, "|": a new attempt begins. */
 static void test_choice(void **state)
 {
@@ -161,6 +180,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shared),
+		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_choice),
 		cmocka_unit_test(test_worked),
 		cmocka_unit_test(test_many),

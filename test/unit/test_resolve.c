@@ -540,6 +540,34 @@ static void test_without_events(void **state)
 	loop_free(&dry);
 }
 
+/* What a name is said to be; each time another address, and none at first. */
+static size_t say(const char *name, struct addr *addrs, void *arg)
+{
+	unsigned *n = arg;
+	char text[32];
+
+	assert_string_equal(name, "one.test");
+	snprintf(text, sizeof text, "192.0.2.%u", *n);
+	assert_true(addr_parse(text, 0, addrs));
+	return (*n)++ > 0;
+}
+
+static void test_source(void **state)
+{
+	static const char *const said[] = {"the name has no address", "(192.0.2.1)", "(192.0.2.2)"};
+	unsigned n = 0;
+
+	(void)state;
+	resolver_set_source(resolver, say, &n);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_answer("one.test", said[i]);
+		assert_answer("one.test", said[i]);
+		assert_int_equal(n, i + 1);
+		pass_seconds(TTL_S);
+	}
+	assert_answer("10.0.0.1", "(10.0.0.1)");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, finish)
 
 int main(void)
@@ -560,6 +588,7 @@ int main(void)
 		TEST(test_free_with_open_queries),
 		TEST(test_loop_ends),
 		TEST(test_without_events),
+		TEST(test_source),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, drop_dir);

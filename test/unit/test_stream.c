@@ -330,7 +330,9 @@ static void test_hangup(void **state)
 			turns(1);
 			stream_want(&e.s, false, false);
 		}
+		assert_false(stream_has_left(&e.s));
 		peer_closes(&e, hangups[i].reset);
+		assert_true(stream_has_left(&e.s)); /* though nothing is told yet */
 		turns(10);
 		assert_string_equal(told(&e), "H");
 		assert_int_equal(e.s.armed, 0);

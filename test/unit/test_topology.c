@@ -175,7 +175,7 @@ static void seen(struct rig *g, const char *name, enum sight_role role, uint32_t
 		s = host(g, name)->seen;
 		s.answers = false;
 	}
-	topology_seen(host(g, name), &s);
+	topology_seen(host(g, name), &s, NULL);
 	pools_run(&g->r);
 }
 
@@ -425,13 +425,97 @@ static void test_merge(void **state)
 	}
 }
 
+/* The monitor of name is at 10.0.0.N, where it is told that; started: by which the server is known. */
+static void seen_at(struct rig *g, const char *name, int n, enum sight_role role, uint32_t timeline, int64_t started)
+{
+	struct sight s = {.answers = true, .role = role, .timeline = timeline, .system_id = 7, .started_us = started};
+	struct addr at;
+	char text[32];
+
+	snprintf(text, sizeof text, "10.0.0.%d", n);
+	assert_true(addr_parse(text, 5432, &at));
+	topology_seen(host(g, name), &s, &at);
+	pools_run(&g->r);
+}
+
+static void named(struct rig *g, const char *name, int n)
+{
+	struct addr a[2];
+	char text[32];
+
+	snprintf(text, sizeof text, "10.0.0.%d", n);
+	assert_true(addr_parse("10.0.0.99", 0, &a[0]) && addr_parse(text, 0, &a[1]));
+	topology_named(host(g, name), a, 2);
+}
+
+/* A name is another server's from now on. */
+static void test_address(void **state)
+{
+	struct rig g;
+
+	(void)state;
+	rig_start(&g, HEAD "rw=" ABC RW "\n");
+	named(&g, "a", 1); /* where it is is not known yet */
+	assert_int_equal(g.probed, 0);
+	seen_at(&g, "a", 1, SIGHT_WRITABLE, 1, 'a');
+	seen_at(&g, "b", 2, SIGHT_STANDBY, 0, 'b');
+	seen_at(&g, "c", 3, SIGHT_STANDBY, 0, 'c');
+	connect_some(&g, "rw", 3);
+	named(&g, "a", 1);
+	assert_int_equal(g.probed, 0);
+	named(&g, "a", 4);
+	assert_int_equal(g.probed, 1);
+	assert_int_equal(g.closed, 0);
+	/* The same server: only what is idle goes. */
+	seen_at(&g, "a", 4, SIGHT_WRITABLE, 1, 'a');
+	assert_int_equal(g.closed, 2);
+	assert_int_equal(pool(&g, "rw")->n[SLOT_BUSY], 1);
+	connect_some(&g, "rw", 2);
+	/* Another one, but the old one is not gone: the name of c leads to it. */
+	seen_at(&g, "c", 4, SIGHT_WRITABLE, 1, 'a');
+	assert_string_equal(topology_state(host(&g, "c")), "suspect");
+	seen_at(&g, "a", 5, SIGHT_STANDBY, 0, 'd');
+	assert_string_equal(fit(&g, "rw"), "c");
+	assert_int_equal(pool(&g, "rw")->n[SLOT_BUSY], 2);
+	/* It is gone: all that is open there is cut off, as soon as there is a primary. */
+	connect_some(&g, "rw", 1);
+	seen_at(&g, "c", 6, SIGHT_WRITABLE, 0, 'e');
+	assert_string_equal(fit(&g, "rw"), "");
+	assert_int_equal(pool(&g, "rw")->n[SLOT_BUSY], 3);
+	seen_at(&g, "c", 6, SIGHT_WRITABLE, 2, 'e');
+	assert_string_equal(fit(&g, "rw"), "c");
+	assert_int_equal(pool(&g, "rw")->n[SLOT_BUSY], 2);
+	rig_end(&g);
+}
+
+/* As long as nobody is known to be there connections go where the name leads, and are not kept. */
+static void test_address_unknown(void **state)
+{
+	struct rig g;
+
+	(void)state;
+	rig_start(&g, HEAD "rw=host=a,10.0.0.9 port=5432 user=u " RW "\n");
+	topology_blind(host(&g, "a"), true);
+	seen_at(&g, "10.0.0.9", 9, SIGHT_STANDBY, 0, 'b');
+	assert_int_equal(host(&g, "10.0.0.9")->address.family, AF_UNSPEC); /* no name */
+	connect_some(&g, "rw", 3);
+	topology_blind(host(&g, "a"), false);
+	seen_at(&g, "a", 1, SIGHT_WRITABLE, 1, 'a');
+	assert_int_equal(host(&g, "a")->address.family, AF_INET);
+	assert_int_equal(g.closed, 2);
+	assert_int_equal(pool(&g, "rw")->n[SLOT_BUSY], 1);
+	topology_blind(host(&g, "a"), true);
+	assert_int_equal(host(&g, "a")->address.family, AF_UNSPEC);
+	rig_end(&g);
+}
+
 static void stands_at(struct rig *g, const char *name, const char *lsn)
 {
 	struct endpoint *ep = host(g, name);
 	struct sight same = ep->seen;
 
 	snprintf(ep->lsn, sizeof(ep->lsn), "%s", lsn);
-	topology_seen(ep, &same);
+	topology_seen(ep, &same, NULL);
 	pools_run(&g->r);
 }
 
@@ -514,6 +598,8 @@ int main(void)
 		cmocka_unit_test(test_blind),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_merge),
+		cmocka_unit_test(test_address),
+		cmocka_unit_test(test_address_unknown),
 		cmocka_unit_test(test_lag),
 		cmocka_unit_test(test_zones),
 		cmocka_unit_test(test_automatic),

@@ -12,6 +12,7 @@
 
 struct link_lost;
 struct msg;
+struct overrides;
 struct request;
 struct settings;
 struct stmt;
@@ -29,6 +30,12 @@ void client_answered(struct client *cl);
  * it once more; V_CLOSED: it was closed.
  */
 enum verdict client_end(struct client *cl, enum close_why why, const char *text);
+
+/* client_time.c: conn_ops.due and conn_ops.deadline. */
+int64_t client_due(const struct conn *c);
+void client_deadline(struct conn *c);
+/* The limits of time that hold for it, of its user, its database or all. */
+void client_set_limits(struct client *cl, const struct overrides *user, const struct overrides *db);
 
 /* client_login.c */
 bool client_login_fresh(struct conn *c);

@@ -16,6 +16,7 @@
 
 struct config;
 struct database;
+struct endpoint;
 struct errs;
 struct pooler;
 
@@ -31,7 +32,8 @@ enum control_event {
 enum control_goal {
 	GOAL_PAUSED,   /* no server of it is at work */
 	GOAL_SWITCHED, /* its switchover has a standby that may be promoted */
-	GOAL_CLOSED    /* no server of it has still to be replaced */
+	GOAL_CLOSED,   /* no server of it has still to be replaced */
+	GOAL_PROMOTED  /* the host has been looked at once more, and is the primary */
 };
 
 /* Texts of errors go here: the words that the console answers with. */
@@ -42,7 +44,11 @@ struct control_wait {
 	TAILQ_ENTRY(control_wait) link;
 	enum control_goal goal;
 	struct database *db; /* held; NULL: all */
-	bool waits;	     /* is in the list */
+	/* PROMOTE: who (a reference), by force, and since when. */
+	struct endpoint *endpoint;
+	bool force;
+	int64_t since_us;
+	bool waits; /* is in the list */
 	/* It is over; out of the list by now. error: NULL, or why it did not come to it. */
 	void (*over)(struct control_wait *w, const char *error);
 	char notice[CONTROL_WHY]; /* what is to be told besides, "": nothing */
@@ -78,19 +84,24 @@ bool control_kill(struct control *c, const char *name, char *why) __attribute__(
 bool control_reconnect(struct control *c, const char *name, char *why) __attribute__((warn_unused_result));
 bool control_disable(struct control *c, const char *name, bool disable, char *why) __attribute__((warn_unused_result));
 /* By the id of SHOW CLIENTS. */
-/*
- * host[:port] is to be the primary of its cluster, see topology_promote(). False: it is in none, or is not known to take
- * writes, or is not to be taken without force.
- */
-bool control_promote(struct control *c, const char *host, bool force, char *why) __attribute__((warn_unused_result));
 bool control_kill_client(struct control *c, uint64_t id, char *why) __attribute__((warn_unused_result));
 
 enum control_answer { CONTROL_WAITS, CONTROL_REACHED, CONTROL_UNKNOWN };
 /* Begins to wait, with over and goal set, if there is something to wait for. CONTROL_UNKNOWN: a reason in why. */
 enum control_answer control_wait(struct control *c, struct control_wait *w, const char *name, char *why)
 	__attribute__((warn_unused_result));
+/*
+ * host[:port] is to be the primary of its cluster: it is probed, and w->over is told whether it is taken (topology_promote())
+ * or why not: it does not take writes, or not without force. CONTROL_UNKNOWN: no cluster has it, or nobody can look.
+ */
+enum control_answer control_promote(struct control *c, struct control_wait *w, const char *host, bool force, char *why)
+	__attribute__((warn_unused_result));
+/* For control_wait: has it been looked at? Then it is promoted, or there is the reason in *error. */
+bool control_is_promoted(struct control_wait *w, const char **error);
 /* It was cancelled: what it waited for is undone (a PAUSE resumes). */
 void control_cancel(struct control *c, struct control_wait *w);
+/* For commands with a goal of their own, whose state is set. */
+void control_begin_wait(struct control *c, struct control_wait *w);
 /* Not any more; does nothing when it does not wait. */
 void control_unwait(struct control *c, struct control_wait *w);
 

@@ -43,6 +43,7 @@ struct endpoint {
 	int64_t changed_us;	   /* of its state */
 	int64_t refuted_us;	   /* the last suspicion was groundless */
 	int64_t probe_us;	   /* how long the last probe took */
+	int64_t sure_us;	   /* what is seen was so then or later: when the last probe to end began */
 	int64_t asked_us;	   /* an operator has asked for the state of the hosts */
 	char error[120];	   /* of the last probe that failed; "": it did not */
 };

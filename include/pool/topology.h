@@ -106,6 +106,8 @@ void topology_turned_away(struct endpoint *ep, const char *why);
 /* Something else than what is seen has changed: what fits is looked at anew. */
 void topology_refit(struct cluster *c);
 
+/* All its hosts are probed at once. */
+void topology_probe(struct cluster *c);
 /* PROMOTE: ep is to be the primary as soon as it is seen to be one; force: whatever its timeline and system identifier. */
 void topology_promote(struct endpoint *ep, bool force);
 

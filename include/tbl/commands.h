@@ -64,8 +64,8 @@ COMMAND(kill, "KILL", ADMIN, MAYBE_DB, "[db]",
 	"Closes all clients and servers, of one database or of all, at once. New clients wait for RESUME.")
 COMMAND(kill_client, "KILL_CLIENT", ADMIN, ID, "id", "Closes the client with this id of SHOW CLIENTS.")
 COMMAND(promote, "PROMOTE", ADMIN, HOST, "host[:port] [FORCE]",
-	"Says that a host, which must take writes, is the primary now. It is probed at once, and decides between several that "
-	"take writes on the same timeline. FORCE takes one on an older timeline, or of another cluster.")
+	"Says that a host, which must take writes, is the primary now, and answers when a probe has borne that out. It decides "
+	"between several that take writes on the same timeline. FORCE takes one on an older timeline, or of another cluster.")
 COMMAND(switchover, "SWITCHOVER", ADMIN, MAYBE_DB, "[db]",
 	"Has new transactions wait, of the cluster of a database or of all, until those that are open are over and a standby has "
 	"replayed what they have written; then it answers, and a notice names the standby, which is to be promoted now. "

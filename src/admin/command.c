@@ -358,17 +358,23 @@ static enum command_outcome run_reload(const struct command *c, const struct com
 	return COMMAND_OVER;
 }
 
-static enum command_outcome wait_for(const struct command *c, const struct command_call *call, enum control_goal goal)
+static enum command_outcome wait_or_end(const struct command *c, const struct command_call *call, enum control_answer a,
+	const char *why)
 {
-	char why[CONTROL_WHY];
-
-	call->wait->goal = goal;
-	switch (control_wait(call->control, call->wait, c->arg, why)) {
+	switch (a) {
 	case CONTROL_WAITS: return COMMAND_WAITS;
 	case CONTROL_REACHED: return done(c, call);
 	case CONTROL_UNKNOWN: break;
 	}
 	return failed(call, why);
+}
+
+static enum command_outcome wait_for(const struct command *c, const struct command_call *call, enum control_goal goal)
+{
+	char why[CONTROL_WHY];
+
+	call->wait->goal = goal;
+	return wait_or_end(c, call, control_wait(call->control, call->wait, c->arg, why), why);
 }
 
 static enum command_outcome run_pause(const struct command *c, const struct command_call *call)
@@ -469,7 +475,7 @@ static enum command_outcome run_promote(const struct command *c, const struct co
 		return failed(call, "a host is required");
 	if (c->value != NULL && strcasecmp(c->value, "FORCE") != 0)
 		return failed(call, "invalid argument of PROMOTE, use FORCE");
-	return answer(c, call, control_promote(call->control, c->arg, c->value != NULL, why), why);
+	return wait_or_end(c, call, control_promote(call->control, call->wait, c->arg, c->value != NULL, why), why);
 }
 
 static void log_command(const struct command *c)

@@ -406,11 +406,17 @@ static bool is_reached(const struct control *c, const struct control_wait *w)
 	return true;
 }
 
+void control_begin_wait(struct control *c, struct control_wait *w)
+{
+	TAILQ_INSERT_TAIL(&c->waits, w, link);
+	w->waits = true;
+	w->notice[0] = '\0';
+}
+
 enum control_answer control_wait(struct control *c, struct control_wait *w, const char *name, char *why)
 {
 	const char *verb = w->goal == GOAL_PAUSED ? "pause" : w->goal == GOAL_SWITCHED ? "switch" : "wait_close";
 
-	w->notice[0] = '\0';
 	if (!find(c, verb, name, &w->db, why))
 		return CONTROL_UNKNOWN;
 	if (w->goal != GOAL_SWITCHED && is_reached(c, w)) {
@@ -418,8 +424,7 @@ enum control_answer control_wait(struct control *c, struct control_wait *w, cons
 		w->db = NULL;
 		return CONTROL_REACHED;
 	}
-	TAILQ_INSERT_TAIL(&c->waits, w, link);
-	w->waits = true;
+	control_begin_wait(c, w);
 	return CONTROL_WAITS;
 }
 
@@ -431,6 +436,7 @@ void control_unwait(struct control *c, struct control_wait *w)
 	w->waits = false;
 	release(w->db);
 	w->db = NULL;
+	endpoint_put(&c->pooler->registry.endpoints, &w->endpoint);
 }
 
 void control_cancel(struct control *c, struct control_wait *w)
@@ -453,6 +459,8 @@ static void look_at_waits(struct control *c)
 		next = TAILQ_NEXT(w, link);
 		if (w->goal == GOAL_SWITCHED) {
 			over = is_switched(c, w, &error);
+		} else if (w->goal == GOAL_PROMOTED) {
+			over = control_is_promoted(w, &error);
 		} else {
 			if (w->goal == GOAL_PAUSED && !is_paused(c, w->db))
 				error = "resumed before it was paused";

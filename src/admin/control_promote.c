@@ -1,6 +1,6 @@
 /*
- * control_promote: an operator says which host is the primary. What is known of
- * it must bear that out.
+ * control_promote: an operator says which host is the primary. A probe of it must
+ * bear that out.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +11,8 @@
 #include "conn/conn.h"
 #include "pool/endpoint.h"
 #include "pool/topology.h"
+
+static const char unknown[] = "no entry with target_session_attrs names this host";
 
 /* "name:port", "[::1]:port" or a name alone, which must be the only one of that name. */
 static bool is_named(const struct endpoint *ep, const char *host)
@@ -45,7 +47,7 @@ static struct endpoint *find(const struct registry *r, const char *host, char *w
 			found = c->members[i];
 		}
 	if (found == NULL)
-		snprintf(why, CONTROL_WHY, "no entry with target_session_attrs names this host");
+		snprintf(why, CONTROL_WHY, "%s", unknown);
 	return found;
 }
 
@@ -64,18 +66,43 @@ static const char *objection(const struct endpoint *ep, bool force)
 	return NULL;
 }
 
-bool control_promote(struct control *c, const char *host, bool force, char *why)
+/* What was asked before the command tells nothing: the host may have been promoted since. */
+static bool is_looked_at(const struct control_wait *w)
+{
+	const struct endpoint *ep = w->endpoint;
+
+	return ep->cluster == NULL || ep->blind || !ep->seen.probed || ep->sure_us >= w->since_us;
+}
+
+bool control_is_promoted(struct control_wait *w, const char **error)
+{
+	if (!is_looked_at(w))
+		return false;
+	*error = w->endpoint->cluster == NULL ? unknown : objection(w->endpoint, w->force);
+	if (*error == NULL)
+		topology_promote(w->endpoint, w->force);
+	return true;
+}
+
+enum control_answer control_promote(struct control *c, struct control_wait *w, const char *host, bool force, char *why)
 {
 	struct endpoint *ep = find(&c->pooler->registry, host, why);
-	const char *no = ep != NULL ? objection(ep, force) : NULL;
+	const char *error = NULL;
 
 	if (ep == NULL)
-		return false;
-	if (no != NULL) {
-		topology_suspect(ep, "PROMOTE names it"); /* which has it probed: what is known may be old */
-		snprintf(why, CONTROL_WHY, "%s", no);
-		return false;
+		return CONTROL_UNKNOWN;
+	w->goal = GOAL_PROMOTED;
+	w->endpoint = endpoint_ref(ep);
+	w->force = force;
+	w->since_us = clock_us();
+	topology_probe(ep->cluster);
+	if (!control_is_promoted(w, &error)) {
+		control_begin_wait(c, w);
+		return CONTROL_WAITS;
 	}
-	topology_promote(ep, force);
-	return true;
+	endpoint_put(&c->pooler->registry.endpoints, &w->endpoint);
+	if (error == NULL)
+		return CONTROL_REACHED;
+	snprintf(why, CONTROL_WHY, "%s", error);
+	return CONTROL_UNKNOWN;
 }

@@ -83,6 +83,7 @@ static void monitor_rearm(struct monitor *m)
 static void monitor_answered(struct monitor *m)
 {
 	m->endpoint->probe_us = clock_us() - m->asked_us;
+	m->endpoint->sure_us = m->asked_us;
 	m->endpoint->error[0] = '\0';
 	m->asked_us = 0;
 }
@@ -92,6 +93,7 @@ static void monitor_lost(struct monitor *m, const char *text, bool leaving)
 {
 	struct sight s = m->endpoint->seen;
 
+	m->endpoint->sure_us = clock_us();
 	s.answers = false;
 	s.leaving = leaving;
 	snprintf(m->endpoint->error, sizeof(m->endpoint->error), "%s", text);

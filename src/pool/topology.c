@@ -539,6 +539,11 @@ void topology_turned_away(struct endpoint *ep, const char *why)
 	topology_refit(ep->cluster);
 }
 
+void topology_probe(struct cluster *c)
+{
+	c->registry->ops->probe(c, c->registry->ctx);
+}
+
 void topology_promote(struct endpoint *ep, bool force)
 {
 	struct cluster *c = ep->cluster;

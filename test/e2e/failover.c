@@ -318,7 +318,10 @@ static void promote_command(void **state)
 	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));
 	db_error(console, e2e_text("promote 127.0.0.1:%d", old));
 	assert_string_equal(db_error_text(console), "it does not answer");
+	/* Who is told at once needs no interval to find it out. */
 	pg_promote(c.standby);
+	bouncer_command(c.b, e2e_text("promote 127.0.0.1:%d", new));
+	assert_true(host_is(&c, c.standby, "role", "primary"));
 	assert_true(goes_to(app, c.standby));
 	pg_restart(c.primary);
 	WAIT_UNTIL(host_is(&c, c.primary, "state", "fenced"));

@@ -235,12 +235,38 @@ struct pg *pg_shared(void)
 	return shared;
 }
 
+/* The pids, with blanks between. */
+static char *children_of(const struct pg *p)
+{
+	return e2e_read(e2e_text("/proc/%d/task/%d/children", (int)p->pid, (int)p->pid));
+}
+
+/* What it waits for: the end of its log, and who of it is still there. */
+static void say_why_it_stays(struct pg *p)
+{
+	char *list = children_of(p), *at;
+
+	e2e_print_tail("log of PostgreSQL", p->log);
+	for (long pid; (pid = strtol(list, &at, 10)) > 0; list = at)
+		fprintf(stderr, "%ld %s: %s\n", pid, e2e_read(e2e_text("/proc/%ld/cmdline", pid)),
+			e2e_read(e2e_text("/proc/%ld/wchan", pid)));
+}
+
 static void end(struct pg *p, int sig)
 {
+	int64_t until = e2e_now_ms() + 30000;
+	int status;
+
 	if (!p->pid)
 		return;
 	kill(p->pid, sig);
-	e2e_wait(p->pid, 30000);
+	while (!e2e_ended(p->pid, &status)) {
+		if (e2e_now_ms() > until) {
+			say_why_it_stays(p);
+			fail_msg("PostgreSQL has not ended within 30 s of signal %d", sig);
+		}
+		e2e_pause();
+	}
 	p->pid = 0;
 }
 
@@ -268,14 +294,13 @@ void pg_shutdown(struct pg *p)
 
 void pg_signal(struct pg *p, int sig)
 {
-	char path[64], *at, *list;
+	char *at, *list;
 
 	if (!p->pid)
 		return;
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)p->pid, (int)p->pid);
 	if (sig != SIGCONT)
 		kill(p->pid, sig);
-	list = e2e_read(path);
+	list = children_of(p);
 	for (long pid; (pid = strtol(list, &at, 10)) > 0; list = at)
 		kill((pid_t)pid, sig);
 	if (sig == SIGCONT)

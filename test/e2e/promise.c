@@ -85,10 +85,13 @@ static enum fate fate_of(struct load *l, const char *state)
 static enum fate insert_one(struct load *l, PGconn *c)
 {
 	int id = l->next++;
+	enum fate fate;
 	char sql[100], state[6];
 
 	snprintf(sql, sizeof(sql), "insert into rows values (%d)", id);
-	return l->fates[id] = (char)fate_of(l, run(l, c, sql, state));
+	fate = fate_of(l, run(l, c, sql, state));
+	l->fates[id] = (char)fate;
+	return fate;
 }
 
 static enum fate insert_three(struct load *l, PGconn *c)

@@ -49,7 +49,7 @@ struct dial_way {
 
 /* done never runs inside the call. */
 void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct dial_way *way, dial_done *done);
-/* What the settings make of a socket. alert: those that nobody has set are such that silence ends it within about 10 s. */
+/* What the settings make of a socket. alert: those that nobody has set are such that silence of an idle one ends it within about 10 s. */
 struct stream_tuning dial_tuning(const struct config *c, bool alert);
 /* The conn's event, raw bytes and interest are the dial's until it is done. */
 void dial_event(struct dial *d, enum stream_event what);

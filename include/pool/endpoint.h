@@ -33,9 +33,10 @@ struct endpoint {
 	struct cluster *cluster; /* NULL: its role counts nowhere */
 	struct sight seen;
 	enum sight_state state;
-	struct addr address; /* of a name (port 0): where the monitor was answered; AF_UNSPEC: it was not yet */
-	uint32_t replaced; /* connections of older generations are to a primary that is not behind its name any more */
-	bool blind;	   /* its monitor cannot log in: connections of clients are the only witnesses ... */
+	struct addr address;	   /* of a name (port 0): where the monitor was answered; AF_UNSPEC: it was not yet */
+	struct sight past;	   /* the primary that was behind its name before another server was ... */
+	uint32_t replaced;	   /* ... to which connections of older generations than this are */
+	bool blind;		   /* its monitor cannot log in: connections of clients are the only witnesses ... */
 	enum sight_role witnessed; /* ... and say this */
 	int64_t lsn_us;		   /* when that was read */
 	char lsn[24];		   /* where it writes, or has replayed to; "": not known */

@@ -271,4 +271,4 @@ PARAM(tcp_keepintvl, INT, G, RELOAD, 0, PARAM_MAX_INT, "0", NULL, "Network",
       "target_session_attrs have 1.")
 PARAM(tcp_user_timeout, MSEC, G, RELOAD, 0, PARAM_MAX_INT, "0", NULL, "Network",
       "Milliseconds that sent bytes may stay unacknowledged before a connection is given up. 0: what the system "
-      "chooses. Not set, connections to servers of entries with target_session_attrs have 10000.")
+      "chooses. A server that does not read for so long is given up, too, though it is there.")

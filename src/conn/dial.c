@@ -55,13 +55,14 @@ static void dial_failed(struct dial *d, const char *what, const char *why)
 }
 
 /* The first check of an idle connection comes after 5 s, and with the fifth that is not answered it is over. */
+/* Not tcp_user_timeout: it also ends a connection whose peer is there and only does not read for a while. */
 static void tuning_alert(const struct config *c, struct stream_tuning *t)
 {
 	const struct {
 		enum param_id id;
 		int *field, value;
 	} all[] = {{PARAM_tcp_keepidle, &t->keepidle_s, 5}, {PARAM_tcp_keepintvl, &t->keepintvl_s, 1},
-		{PARAM_tcp_keepcnt, &t->keepcnt, 5}, {PARAM_tcp_user_timeout, &t->user_timeout_ms, 10000}};
+		{PARAM_tcp_keepcnt, &t->keepcnt, 5}};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (!config_is_set(c, all[i].id))

@@ -184,10 +184,12 @@ static bool has_fit(const struct database *d)
 static bool is_cut(const struct database *d, const struct slot *s)
 {
 	const struct cluster *c = d->cluster;
-	const struct endpoint *ep = s->endpoint;
+	const struct endpoint *ep = s->endpoint, *primary = c->now.primary;
 
-	if (c->now.say == CLUSTER_SERVE &&
-		(s->generation < ep->replaced || (c->now.primary != ep && ep->seen.role != SIGHT_STANDBY)))
+	if (c->now.say == CLUSTER_SERVE && primary != ep && ep->seen.role != SIGHT_STANDBY)
+		return true;
+	if (c->now.say == CLUSTER_SERVE && s->generation < ep->replaced &&
+		!sight_is_same_server(&ep->past, &primary->seen))
 		return true;
 	return ep->seen.role == SIGHT_STANDBY && ep->state == SIGHT_DOWN && !ep->seen.leaving && !ep->blind;
 }
@@ -423,16 +425,6 @@ static bool same_sight(const struct sight *a, const struct sight *b)
 	       a->timeline == b->timeline && a->system_id == b->system_id && a->started_us == b->started_us;
 }
 
-/* What was behind its name is behind no other one of the cluster either. */
-static bool is_gone(const struct cluster *c, const struct sight *was)
-{
-	for (size_t i = 0; i < c->n; i++)
-		if (c->members[i]->seen.answers && c->members[i]->seen.who != was->who &&
-			sight_is_same_server(&c->members[i]->seen, was))
-			return false;
-	return true;
-}
-
 /* True: it is not where it was. Before it was known any connection went wherever the name led. */
 static bool take_address(struct endpoint *ep, const struct sight *now, struct addr at)
 {
@@ -445,11 +437,13 @@ static bool take_address(struct endpoint *ep, const struct sight *now, struct ad
 	ep->address = at;
 	if (ep->connections > 0)
 		ep->generation++;
+	if (ep->seen.role == SIGHT_WRITABLE && !sight_is_same_server(&ep->seen, now)) {
+		ep->past = ep->seen;
+		ep->replaced = ep->generation;
+	}
 	if (!known)
 		return ep->connections > 0;
 	log_msg(LL_LOG, "%s:%u is at %s now", ep->host, ep->port, addr_host(&at, text));
-	if (ep->seen.role != SIGHT_STANDBY && !sight_is_same_server(&ep->seen, now) && is_gone(ep->cluster, &ep->seen))
-		ep->replaced = ep->generation;
 	return true;
 }
 

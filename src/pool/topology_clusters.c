@@ -200,12 +200,14 @@ void topology_configure(struct registry *r)
 		timer_set(r->timers, &c->timer, c->made_us + r->config->set.topology_check_timeout);
 		topology_decide(c);
 	}
+	r->busy++; /* clients that have left are closed, and databases may go with them */
 	for (struct hnode *n = htab_next(&r->databases, NULL); n != NULL; n = htab_next(&r->databases, n)) {
 		struct database *d = container_of(n, struct database, by_name);
 
 		if (d->cluster == NULL && d->held)
 			topology_refit_database(d);
 	}
+	r->busy--;
 }
 
 void topology_free(struct registry *r)

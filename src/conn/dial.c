@@ -54,8 +54,10 @@ static void dial_failed(struct dial *d, const char *what, const char *why)
 	dial_next(d);
 }
 
-/* The first check of an idle connection comes after 5 s, and with the fifth that is not answered it is over. */
-/* Not tcp_user_timeout: it also ends a connection whose peer is there and only does not read for a while. */
+/*
+ * The first check of an idle connection comes after 5 s, and with the fifth that is not answered it is over. Not
+ * tcp_user_timeout: it also ends a connection whose peer is there and only does not read for a while.
+ */
 static void tuning_alert(const struct config *c, struct stream_tuning *t)
 {
 	const struct {

@@ -1,7 +1,9 @@
 /*
  * resolve: names to addresses off the loop (libevent's evdns: /etc/hosts and
  * the name servers of resolv.conf), kept for a fixed time whatever the record's
- * TTL says. A name that fails is kept as failed for the same time.
+ * TTL says. A name that fails is kept as failed for the same time. Name servers
+ * that do not answer take nothing away: what was known before stays (RFC 8767),
+ * and is told without waiting for them for longer than 0.3 s.
  */
 #ifndef PSBOUNCER_NET_RESOLVE_H
 #define PSBOUNCER_NET_RESOLVE_H

@@ -22,6 +22,9 @@
 
 enum { RESOLVE_ERROR = 128 };
 
+/* So long a lookup may take where something is known already: a third of what topology_check_timeout gives a login. */
+static const int64_t patience_us = 3 * USEC / 10;
+
 enum source { HOSTS, RESOLV_CONF, SOURCES };
 
 /* So that the C library's words for them fit, which users know. */
@@ -34,7 +37,10 @@ struct name {
 	struct hnode node;
 	struct resolver *r;
 	char *text;
-	bool pending;		   /* a lookup is under way */
+	bool pending; /* a lookup is under way */
+	bool known;   /* one has ended; what it found, or why not, is below */
+	bool late;    /* the one that is under way takes longer than patience_us */
+	struct timer patience;
 	struct query_list waiting; /* for that lookup */
 	unsigned users;		   /* queries that point here, waiting or answered */
 	int64_t until_us;
@@ -142,20 +148,43 @@ static void take_addrs(struct name *name, const struct evutil_addrinfo *list)
 	}
 }
 
+static void answer_waiting(struct name *name)
+{
+	struct resolve_query *q;
+
+	while ((q = TAILQ_FIRST(&name->waiting)) != NULL) {
+		TAILQ_REMOVE(&name->waiting, q, link);
+		answer_later(name->r, q);
+	}
+}
+
 /* name->addrs are what was found. */
 static void finish_lookup(struct name *name, const char *error)
 {
 	struct resolver *r = name->r;
-	struct resolve_query *q;
 
-	name->pending = false;
+	timer_cancel(&r->loop->timers, &name->patience);
+	name->pending = name->late = false;
+	name->known = true;
 	r->pending--;
 	name->until_us = clock_us() + r->ttl_us;
 	snprintf(name->error, sizeof name->error, "%s", error);
-	while ((q = TAILQ_FIRST(&name->waiting)) != NULL) {
-		TAILQ_REMOVE(&name->waiting, q, link);
-		answer_later(r, q);
-	}
+	answer_waiting(name);
+}
+
+static void patience_ends(struct timer *t, void *ctx)
+{
+	struct name *name = container_of(t, struct name, patience);
+
+	(void)ctx;
+	name->late = true;
+	answer_waiting(name);
+}
+
+/* The name servers are not there, or not well: that says nothing of the name. */
+static bool is_silence(int result)
+{
+	return result == EVUTIL_EAI_FAIL || result == EVUTIL_EAI_AGAIN;
 }
 
 static const char *why_not(int result)
@@ -174,7 +203,8 @@ static void on_addrs(int result, struct evutil_addrinfo *list, void *arg)
 
 	if (!r->asking && !r->closing)
 		loop_callback(r->loop);
-	take_addrs(name, list);
+	if (!is_silence(result))
+		take_addrs(name, list);
 	finish_lookup(name, why_not(result));
 	if (list != NULL)
 		evutil_freeaddrinfo(list);
@@ -202,8 +232,9 @@ static void begin_lookup(struct name *name)
 	if (!name->pending)
 		return; /* from /etc/hosts */
 	if (request == NULL) {
-		name->n = 0;
 		finish_lookup(name, "out of memory");
+	} else if (name->known) {
+		timer_set(&r->loop->timers, &name->patience, clock_us() + patience_us);
 	}
 }
 
@@ -284,6 +315,7 @@ static struct name *get_name(struct resolver *r, const char *text)
 	name = xcalloc(MEM_MISC, 1, sizeof *name);
 	name->r = r;
 	name->text = xstrdup(MEM_MISC, text);
+	name->patience.fire = patience_ends;
 	TAILQ_INIT(&name->waiting);
 	htab_insert(&r->names, &name->node, hash);
 	return name;
@@ -342,6 +374,7 @@ void resolver_free(struct resolver *r)
 		struct name *name = container_of(n, struct name, node);
 
 		assert(TAILQ_EMPTY(&name->waiting));
+		timer_cancel(&r->loop->timers, &name->patience);
 		drop_name(r, name);
 	}
 	htab_free(&r->names);
@@ -361,7 +394,7 @@ struct resolve_query *resolve(struct resolver *r, const char *name, resolve_cb *
 	}
 	q->name = get_name(r, name);
 	q->name->users++;
-	if (!q->name->pending && q->name->until_us > clock_us()) {
+	if (q->name->pending ? q->name->late : q->name->until_us > clock_us()) {
 		answer_later(r, q);
 		return q;
 	}

@@ -36,9 +36,11 @@ static struct resolver *resolver;
 
 static struct {
 	int fd;
+	uint16_t port;
 	struct event *ev;
 	unsigned asked; /* questions for an address of either family */
 	char last[256];
+	enum { WELL, SILENT, FAILING, EMPTY } is;
 } server;
 
 enum { TYPE_A = 1, TYPE_AAAA = 28 };
@@ -53,7 +55,6 @@ static const struct {
 	{"six.test", 0, 1},
 	{"empty.test", 0, 0},
 	{"many.test", 20, 0},
-	{"changing.test", 1, 0},
 };
 
 static size_t put_answers(unsigned char *p, int type, int n)
@@ -111,21 +112,21 @@ static void on_question(evutil_socket_t fd, short what, void *arg)
 	type = rest[1];
 	len = (size_t)(rest + 4 - packet);
 	server.asked++;
-	if (strncasecmp(server.last, "silent", 6) == 0)
+	if (server.is == SILENT || strncasecmp(server.last, "silent", 6) == 0)
 		return;
 	for (size_t i = 0; i < sizeof zone / sizeof zone[0]; i++)
-		if (strcasecmp(server.last, zone[i].name) == 0)
+		if (server.is == WELL && strcasecmp(server.last, zone[i].name) == 0)
 			n = type == TYPE_A ? zone[i].a : zone[i].aaaa;
-	packet[2] |= 0x80;				  /* a reply */
-	packet[3] = (unsigned char)(n < 0 ? 0x83 : 0x80); /* no such name, or well */
-	packet[7] = (unsigned char)(n < 0 ? 0 : n);	  /* answers */
+	packet[2] |= 0x80;								/* a reply */
+	packet[3] = server.is == FAILING ? 0x82 : (unsigned char)(n < 0 ? 0x83 : 0x80); /* no such name, or well */
+	packet[7] = (unsigned char)(n < 0 ? 0 : n);					/* answers */
 	memset(packet + 8, 0, 4);
 	if (n > 0)
 		len += put_answers(packet + len, type, n);
 	assert_true(sendto(fd, packet, len, 0, (struct sockaddr *)&from, from_len) == (ssize_t)len);
 }
 
-static uint16_t server_start(void)
+static void server_start(void)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof in;
@@ -136,7 +137,7 @@ static uint16_t server_start(void)
 	assert_int_equal(getsockname(server.fd, (struct sockaddr *)&in, &len), 0);
 	server.ev = event_new(loop.base, server.fd, EV_READ | EV_PERSIST, on_question, NULL);
 	event_add(server.ev, NULL);
-	return ntohs(in.sin_port);
+	server.port = ntohs(in.sin_port);
 }
 
 /* ---- the world around ---- */
@@ -154,15 +155,22 @@ static void write_file(const char *name, const char *text)
 	rename(tmp, name); /* another inode: seen whatever the clock says */
 }
 
-static int begin(void **state)
+/* How long libevent waits for the name server, in seconds. */
+static void be_patient(const char *s)
 {
 	char text[200];
 
+	snprintf(text, sizeof text, "nameserver 127.0.0.1:%u\noptions timeout:%s attempts:1\n", server.port, s);
+	write_file(resolv_conf, text);
+}
+
+static int begin(void **state)
+{
 	(void)state;
 	clock_hold(1000 * USEC);
 	loop_init(&loop, true);
-	snprintf(text, sizeof text, "nameserver 127.0.0.1:%u\noptions timeout:0.05 attempts:1\n", server_start());
-	write_file(resolv_conf, text);
+	server_start();
+	be_patient("0.05");
 	write_file(hosts,
 		"127.0.0.1 localhost here\n::1 localhost ip6-localhost\n127.0.0.1 here\n192.0.2.77 fixed.test\n");
 	resolver = resolver_new(&loop, TTL_S * USEC);
@@ -392,6 +400,59 @@ static void test_kept(void **state)
 	}
 }
 
+/* A name server that fails says nothing of the name; one that knows it no more does. */
+static void test_known_before(void **state)
+{
+	(void)state;
+	assert_answer("one.test", "(192.0.2.1)");
+	server.is = FAILING;
+	pass_seconds(TTL_S);
+	assert_answer("one.test", "(192.0.2.1)");
+	assert_int_equal(server.asked, 4);
+	assert_answer("six.test", "no name server answered");
+	server.is = SILENT;
+	pass_seconds(TTL_S);
+	assert_answer("one.test", "(192.0.2.1)");
+	server.is = EMPTY;
+	pass_seconds(TTL_S);
+	assert_answer("one.test", "Name or service not known");
+	server.is = FAILING;
+	pass_seconds(TTL_S);
+	assert_answer("one.test", "no name server answered");
+}
+
+/* What is known, good or bad, is told before the name server is given up; what is not known waits. */
+static void test_slow(void **state)
+{
+	static const char *const names[] = {"one.test", "six.test", "both.test"};
+	struct answer a[3] = {0}, again = {0};
+	size_t kept, pending;
+
+	(void)state;
+	assert_answer("one.test", "(192.0.2.1)");
+	server.is = FAILING;
+	assert_answer("six.test", "no name server answered");
+	server.is = SILENT;
+	be_patient("100");
+	pass_seconds(TTL_S);
+	for (size_t i = 0; i < 3; i++)
+		ask(names[i], &a[i]);
+	clock_hold(clock_us() + 299 * USEC / 1000);
+	turn(false);
+	assert_int_equal(a[0].calls + a[1].calls + a[2].calls, 0);
+	clock_hold(clock_us() + USEC / 1000);
+	turn(false);
+	turn(false);
+	assert_string_equal(a[0].text, "(192.0.2.1)");
+	assert_string_equal(a[1].text, "no name server answered");
+	assert_int_equal(a[2].calls, 0);
+	ask("one.test", &again);
+	turn(false);
+	assert_string_equal(again.text, "(192.0.2.1)");
+	resolver_count(resolver, &kept, &pending);
+	assert_int_equal(pending, 3);
+}
+
 static void test_shared(void **state)
 {
 	struct answer a[10] = {0};
@@ -580,6 +641,8 @@ int main(void)
 		TEST(test_names),
 		TEST(test_failures),
 		TEST(test_kept),
+		TEST(test_known_before),
+		TEST(test_slow),
 		TEST(test_shared),
 		TEST(test_old_names_go),
 		TEST(test_cancel),

@@ -1,7 +1,8 @@
 /*
  * dial: from an endpoint to an open stream, with TLS where the settings ask for
- * it. Names are resolved off the loop, every address of a name is tried. The
- * one way to a server, for pooled connections and for cancel requests.
+ * it. Names are resolved off the loop, every address of a name is tried, and one
+ * that is silent leaves time for the others. The one way to a server, for pooled
+ * connections and for cancel requests.
  */
 #ifndef PSBOUNCER_CONN_DIAL_H
 #define PSBOUNCER_CONN_DIAL_H
@@ -29,6 +30,8 @@ struct dial {
 	struct resolve_query *query;
 	struct addr addrs[RESOLVE_MAX_ADDRS];
 	size_t n, next;
+	int64_t until_us; /* dial_way.until_us */
+	int64_t due_us;	  /* when the address that is tried must have accepted; 0: it has all the time there is */
 	enum dial_phase phase;
 	struct addr stay;    /* dial_way.to, where it is not alone */
 	bool known;	     /* nothing has to be looked up */
@@ -45,6 +48,7 @@ struct dial_way {
 	bool direct; /* server_tls_sslnegotiation = direct */
 	bool secure; /* TLS even where sslmode is allow */
 	bool alert;  /* the host's silence is to be noticed soon */
+	int64_t until_us; /* when the owner gives it up; 0: never */
 };
 
 /* done never runs inside the call. */
@@ -55,6 +59,9 @@ struct stream_tuning dial_tuning(const struct config *c, bool alert);
 void dial_event(struct dial *d, enum stream_event what);
 size_t dial_raw(struct dial *d, const char *p, size_t n, size_t *need);
 bool dial_reads(const struct dial *d);
+/* Until when the address that is tried must accept, or 0. When it has passed dial_late() goes on with the next one. */
+int64_t dial_due(const struct dial *d);
+void dial_late(struct dial *d);
 /* Forgets it without a callback. */
 void dial_stop(struct dial *d);
 

@@ -15,6 +15,9 @@
 #include "pool/topology.h"
 #include "proto/msgw.h"
 
+/* An address behind which there are others is not waited for any longer: a second SYN has gone out by then. */
+static const int64_t address_patience_us = 3 * USEC;
+
 static void dial_next(struct dial *d);
 
 static void dial_finish(struct dial *d, bool ok)
@@ -115,12 +118,25 @@ static bool dial_connect(struct dial *d)
 	return stream_connect(&d->c->stream, &p->loop, &d->c->remote, conn_event, d->c);
 }
 
+/* When this address is silent for too long: those behind it are to have as much. */
+static int64_t dial_share(const struct dial *d, size_t left)
+{
+	int64_t now = clock_us(), share = address_patience_us;
+
+	if (left <= 1)
+		return 0;
+	if (d->until_us && (d->until_us - now) / (int64_t)left < share)
+		share = (d->until_us - now) / (int64_t)left;
+	return now + share;
+}
+
 static void dial_next(struct dial *d)
 {
 	size_t n = d->n ? d->n : 1;
 
 	while (d->next < n) {
 		d->phase = DIAL_CONNECT;
+		d->due_us = dial_share(d, n - d->next);
 		if (dial_connect(d)) {
 			conn_settle(d->c);
 			return;
@@ -184,6 +200,7 @@ void dial_start(struct dial *d, struct conn *c, struct endpoint *e, const struct
 	d->done = done;
 	d->direct = way->direct;
 	d->alert = way->alert;
+	d->until_us = way->until_us;
 	if (!endpoint_is_local(e) && (mode >= TLS_PREFER || (way->secure && mode == TLS_ALLOW)))
 		d->tls = tls_ctx_ref(p->server_tls);
 	d->phase = DIAL_RESOLVE;
@@ -267,6 +284,16 @@ size_t dial_raw(struct dial *d, const char *p, size_t n, size_t *need)
 bool dial_reads(const struct dial *d)
 {
 	return d->phase == DIAL_TLS_ASK;
+}
+
+int64_t dial_due(const struct dial *d)
+{
+	return d->phase == DIAL_CONNECT ? d->due_us : 0;
+}
+
+void dial_late(struct dial *d)
+{
+	dial_failed(d, "connect", strerror(ETIMEDOUT));
 }
 
 void dial_stop(struct dial *d)

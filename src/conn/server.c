@@ -104,15 +104,27 @@ static int64_t server_patience(const struct server *s)
 	return s->solo ? s->solo->timeout_us : server_settings(s)->server_connect_timeout;
 }
 
+int64_t server_login_due(const struct server *s)
+{
+	return server_patience(s) ? s->c.connected_us + server_patience(s) : 0;
+}
+
+static int64_t server_dial_due(const struct server *s)
+{
+	int64_t all = server_login_due(s), address = dial_due(&s->login->dial);
+
+	return address && (!all || address < all) ? address : all;
+}
+
 /* The deadline, a pure function of the state: the login's end, or that of a query of our own, or of a cancelled one. */
 static int64_t server_due(const struct conn *c)
 {
 	const struct server *s = (const struct server *)(const void *)c;
 
 	switch ((enum server_state)c->state) {
-	case SS_DIAL:
+	case SS_DIAL: return server_dial_due(s);
 	case SS_LOGIN:
-	case SS_SETUP: return server_patience(s) ? c->connected_us + server_patience(s) : 0;
+	case SS_SETUP: return server_login_due(s);
 	case SS_TEST:
 	case SS_PREPARE:
 	case SS_CLEAN: return ownq_due(s);
@@ -130,7 +142,9 @@ static void server_deadline(struct conn *c)
 	struct server *s = conn_server(c);
 	char text[120];
 
-	if (c->state == SS_DIAL || c->state == SS_LOGIN || c->state == SS_SETUP) {
+	if (c->state == SS_DIAL && server_dial_due(s) != server_login_due(s)) {
+		dial_late(&s->login->dial);
+	} else if (c->state == SS_DIAL || c->state == SS_LOGIN || c->state == SS_SETUP) {
 		server_login_failed(s, "", "connect timeout (server_connect_timeout)", true);
 		if (!conn_is_closed(c))
 			conn_close(c, CLOSE_SERVER_CONNECT_TIMEOUT, NULL);

@@ -149,7 +149,8 @@ static void server_dialled(struct conn *c, bool ok, const char *why)
 /* Where the role of a host counts its connections go to the server whose role is known. */
 static struct dial_way server_way(const struct server *s)
 {
-	struct dial_way way = {.direct = server_negotiates_directly(s), .secure = s->login->secure};
+	struct dial_way way = {
+		.direct = server_negotiates_directly(s), .secure = s->login->secure, .until_us = server_login_due(s)};
 
 	if (s->solo) {
 		way.to = s->solo->stay;

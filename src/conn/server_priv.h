@@ -106,6 +106,8 @@ void server_stmt_free(struct server *s);
 
 /* server_login.c */
 void server_login_begin(struct server *s);
+/* When a login, from dialling to its setup, must have come to its end; 0: it has no limit. */
+int64_t server_login_due(const struct server *s);
 bool server_negotiates_directly(const struct server *s);
 void server_login_free(struct server *s);
 enum verdict server_login_message(struct server *s, const struct msg *m, uint32_t *arg);

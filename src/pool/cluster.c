@@ -53,7 +53,8 @@ enum sight_state cluster_sight_state(const struct cluster_memory *m, const struc
 
 static struct cluster_decision serve(struct cluster_memory *m, const struct sight *s)
 {
-	struct cluster_decision d = {.say = CLUSTER_SERVE, .primary = s->who, .moved = m->primary != s->who};
+	struct cluster_decision d = {
+		.say = CLUSTER_SERVE, .primary = s->who, .moved = m->primary != s->who || m->timeline != s->timeline};
 
 	m->primary = s->who;
 	m->timeline = s->timeline;

@@ -425,26 +425,31 @@ static bool same_sight(const struct sight *a, const struct sight *b)
 	       a->timeline == b->timeline && a->system_id == b->system_id && a->started_us == b->started_us;
 }
 
-/* True: it is not where it was. Before it was known any connection went wherever the name led. */
-static bool take_address(struct endpoint *ep, const struct sight *now, struct addr at)
+/*
+ * True: another server is there than before, or it is elsewhere; an address too can lead to another one (a virtual address, a
+ * balancer). Before its address was known any connection went wherever the name led.
+ */
+static bool take_server(struct endpoint *ep, const struct sight *now, struct addr at)
 {
 	char text[ADDR_TEXT];
-	bool known = ep->address.family != AF_UNSPEC;
+	bool known = ep->address.family != AF_UNSPEC, moved, other;
 
 	at.port = 0;
-	if (!endpoint_is_name(ep) || addr_equal(&ep->address, &at))
+	moved = endpoint_is_name(ep) && !addr_equal(&ep->address, &at);
+	other = ep->seen.system_id != 0 && !sight_is_same_server(&ep->seen, now);
+	if (!moved && !other)
 		return false;
-	ep->address = at;
 	if (ep->connections > 0)
 		ep->generation++;
-	if (ep->seen.role == SIGHT_WRITABLE && !sight_is_same_server(&ep->seen, now)) {
+	if (other && ep->seen.role == SIGHT_WRITABLE) {
 		ep->past = ep->seen;
 		ep->replaced = ep->generation;
 	}
-	if (!known)
-		return ep->connections > 0;
-	log_msg(LL_LOG, "%s:%u is at %s now", ep->host, ep->port, addr_host(&at, text));
-	return true;
+	if (moved)
+		ep->address = at;
+	if (moved && known)
+		log_msg(LL_LOG, "%s:%u is at %s now", ep->host, ep->port, addr_host(&at, text));
+	return known || ep->connections > 0;
 }
 
 void topology_named(struct endpoint *ep, const struct addr *addrs, size_t n)
@@ -464,7 +469,7 @@ void topology_seen(struct endpoint *ep, const struct sight *now, const struct ad
 
 	if (c == NULL)
 		return;
-	if (at != NULL && take_address(ep, now, *at))
+	if (at != NULL && take_server(ep, now, *at))
 		same = false;
 	ep->seen_us = clock_us();
 	ep->seen = *now;

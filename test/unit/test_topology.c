@@ -19,6 +19,8 @@
 #include "conf/config.h"
 #include "pool/pool.h"
 #include "pool/registry.h"
+#include "pool/switchover.h"
+#include "pool/topology.h"
 
 #define HEAD "[pgbouncer]\nauth_type=trust\n[databases]\n"
 #define ABC "host=a,b,c port=5432 user=u "
@@ -302,6 +304,27 @@ static void test_moved(void **state)
 		assert_string_equal(fit(&g, "rw"), "a");
 		rig_end(&g);
 	}
+}
+
+/* The new primary comes under the old one's name: a switchover is over, and the change is remembered. */
+static void test_promoted_behind_name(void **state)
+{
+	struct rig g;
+	struct cluster *c;
+
+	(void)state;
+	start_with_primary(&g, HEAD "rw=" ABC RW "\n");
+	connect_some(&g, "rw", 3);
+	c = host(&g, "a")->cluster;
+	switchover_begin(c);
+	assert_int_not_equal(c->switching.step, SWITCH_NONE);
+	assert_string_equal(fit(&g, "rw"), "");
+	seen(&g, "a", SIGHT_WRITABLE, 2);
+	assert_int_equal(c->switching.step, SWITCH_NONE);
+	assert_string_equal(fit(&g, "rw"), "a");
+	assert_int_equal(g.r.failovers.last, 1);
+	assert_string_equal(g.r.failovers.v[0].from, g.r.failovers.v[0].to);
+	rig_end(&g);
 }
 
 static void test_suspicion(void **state)
@@ -594,6 +617,7 @@ int main(void)
 		cmocka_unit_test(test_start),
 		cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_moved),
+		cmocka_unit_test(test_promoted_behind_name),
 		cmocka_unit_test(test_suspicion),
 		cmocka_unit_test(test_blind),
 		cmocka_unit_test(test_reload),

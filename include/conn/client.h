@@ -104,8 +104,11 @@ static inline struct client *conn_client(struct conn *c)
 /* Its cancel key, as its version of the protocol has it. */
 void client_tell_key(const struct client *cl, struct buf *out);
 
-/* What the pool answers to its ask: a server, a greeting, a server of its own to be opened, or that there is none to be had. */
-void client_granted(struct client *cl, struct conn *server);
+/*
+ * What the pool answers to its ask: a server (false: it has left, is closed, and has done nothing with the server), a greeting,
+ * a server of its own to be opened, or that there is none to be had.
+ */
+bool client_granted(struct client *cl, struct conn *server);
 void client_greeted(struct client *cl);
 struct conn *client_opening(struct client *cl); /* returns what the server is to be linked to */
 void client_ask_failed(struct client *cl);

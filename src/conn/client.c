@@ -153,13 +153,21 @@ static bool client_said_goodbye(const struct client *cl)
 	return false;
 }
 
+/* It waits for its welcome, and has asked for nothing that would be run after it. */
+static bool client_gave_up(const struct client *cl)
+{
+	const struct buf *in = &cl->c.in;
+
+	return cl->c.state == CS_GREETING && (!buf_len(in) || *buf_head(in) == MSG_TERMINATE);
+}
+
 /*
  * Has what it asks for waited for a host, and is not sent yet? When it is gone that is not done later, by a host that was not
  * there for it.
  */
 static bool client_is_held(const struct client *cl)
 {
-	bool unsent = cl->c.state == CS_WAITING || cl->c.state == CS_PREPARING;
+	bool unsent = cl->c.state == CS_WAITING || cl->c.state == CS_PREPARING || cl->c.state == CS_GREETING;
 
 	return unsent && cl->ask.since_us && (cl->db->held || cl->ask.since_us < cl->db->held_us);
 }
@@ -174,7 +182,7 @@ static void client_hangup(struct conn *c)
 {
 	struct client *cl = conn_client(c);
 
-	if (client_is_held(cl) || !client_said_goodbye(cl))
+	if (client_is_held(cl) || client_gave_up(cl) || !client_said_goodbye(cl))
 		conn_close(c, CLOSE_CLIENT_GONE, NULL);
 	else
 		relay_resume(c);
@@ -410,15 +418,15 @@ void client_configure(struct client *cl)
 
 /* ---- from pool and server --------------------------------------------------------- */
 
-void client_granted(struct client *cl, struct conn *server)
+bool client_granted(struct client *cl, struct conn *server)
 {
-	bool held = client_is_held(cl);
-
-	client_link(cl, server);
-	if (held && client_has_left(cl)) /* the server has been sent nothing of it */
+	if (client_is_held(cl) && client_has_left(cl)) {
 		conn_close(&cl->c, CLOSE_CLIENT_GONE, NULL);
-	else
-		relay_resume(&cl->c);
+		return false;
+	}
+	client_link(cl, server);
+	relay_resume(&cl->c);
+	return true;
 }
 
 /* The pool is in the middle of its rounds: what may close the client is done when they are over. */

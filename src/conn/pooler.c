@@ -38,10 +38,10 @@ static void pooler_launch(struct pool *p, bool reserve, struct ask *own, void *c
 static void pooler_grant(struct ask *a, struct slot *s, void *ctx)
 {
 	(void)ctx;
-	if (s)
-		client_granted(ask_client(a), s->owner);
-	else
+	if (!s)
 		client_greeted(ask_client(a));
+	else if (!client_granted(ask_client(a), s->owner))
+		pool_slot_idle(s);
 }
 
 static void pooler_test(struct slot *s, void *ctx)

@@ -195,7 +195,7 @@ static void server_login_start(struct server *s, uint64_t tried, struct endpoint
 	s->login->secure = secure;
 	if (!again)
 		again = endpoint_choose(db->hosts, db->n_hosts, &db->turn, &s->login->tried,
-			s->slot.pool->login_retry_us);
+			s->slot.pool->login_retry_us, db->target != TARGET_ANY);
 	if (!again) {
 		server_finds_no_host(s);
 		return;

@@ -131,29 +131,33 @@ static bool has_failed(const struct endpoint *ep, int64_t retry_us)
 	return ep->failed_us != 0 && clock_us() - ep->failed_us < retry_us;
 }
 
-struct endpoint *endpoint_choose(struct endpoint *const *hosts, size_t n, unsigned *turn, uint64_t *tried,
-	int64_t retry_us)
+/* Is a to be chosen before b, which comes earlier in turn? */
+static bool is_better(const struct endpoint *a, const struct endpoint *b, int64_t retry_us, bool fewest)
 {
-	size_t fallback;
+	if (has_failed(a, retry_us) != has_failed(b, retry_us))
+		return has_failed(b, retry_us);
+	return fewest && a->connections < b->connections;
+}
+
+struct endpoint *endpoint_choose(struct endpoint *const *hosts, size_t n, unsigned *turn, uint64_t *tried,
+	int64_t retry_us, bool fewest)
+{
+	size_t best;
 
 	if (n > 64)
 		n = 64;
-	fallback = n;
+	best = n;
 	for (size_t k = 0; k < n; k++) {
 		size_t i = (*turn + k) % n;
 
 		if (*tried & UINT64_C(1) << i)
 			continue;
-		if (!has_failed(hosts[i], retry_us)) {
-			fallback = i;
-			break;
-		}
-		if (fallback == n)
-			fallback = i;
+		if (best == n || is_better(hosts[i], hosts[best], retry_us, fewest))
+			best = i;
 	}
-	if (fallback == n)
+	if (best == n)
 		return NULL;
-	*tried |= UINT64_C(1) << fallback;
-	*turn = (unsigned)((fallback + 1) % n);
-	return hosts[fallback];
+	*tried |= UINT64_C(1) << best;
+	*turn = (unsigned)((best + 1) % n);
+	return hosts[best];
 }

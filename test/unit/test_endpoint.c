@@ -57,6 +57,36 @@ static void test_shared(void **state)
 	assert_int_equal(mem_usage_get(MEM_DATABASE).objects, 0);
 }
 
+/* As many here as there, the first one in turn at a tie; one that has failed comes last however empty it is. */
+static void test_fewest(void **state)
+{
+	static const unsigned has[][3] = {{2, 1, 1}, {2, 2, 1}, {2, 2, 2}, {0, 2, 2}, {2, 2, 0}};
+	static const unsigned chosen[] = {1, 2, 0, 0, 1};
+	struct endpoints e = {0};
+	struct endpoint *host[3];
+	unsigned turn = 0;
+
+	(void)state;
+	clock_hold(1000 * USEC);
+	for (unsigned i = 0; i < 3; i++)
+		host[i] = endpoint_get(&e, (const char *const[]){"a", "b", "c"}[i], 5432);
+	for (size_t row = 0; row < ROWS(has); row++) {
+		uint64_t tried = 0;
+
+		for (unsigned i = 0; i < 3; i++)
+			host[i]->connections = has[row][i];
+		if (row == 4)
+			endpoint_failed(host[2]);
+		assert_ptr_equal(endpoint_choose(host, 3, &turn, &tried, USEC, true), host[chosen[row]]);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		host[i]->connections = 0;
+		endpoint_put(&e, &host[i]);
+	}
+	endpoints_free(&e);
+	clock_hold(-1);
+}
+
 static void test_names(void **state)
 {
 	static const struct {
@@ -120,7 +150,7 @@ static void test_choice(void **state)
 				tried = 0;
 				continue;
 			}
-			ep = endpoint_choose(host, 4, &turn, &tried, 5 * USEC);
+			ep = endpoint_choose(host, 4, &turn, &tried, 5 * USEC, false);
 			if (*p == '-')
 				assert_null(ep);
 			else if (ep == NULL || ep->host[0] != *p)
@@ -142,16 +172,16 @@ static void test_worked(void **state)
 	(void)state;
 	clock_hold(1000 * USEC);
 	endpoint_failed(host[0]);
-	assert_ptr_equal(endpoint_choose(host, 2, &turn, &tried, USEC), host[1]);
+	assert_ptr_equal(endpoint_choose(host, 2, &turn, &tried, USEC, false), host[1]);
 	endpoint_worked(host[0]);
 	tried = 0;
-	assert_ptr_equal(endpoint_choose(host, 2, &turn, &tried, USEC), host[0]);
+	assert_ptr_equal(endpoint_choose(host, 2, &turn, &tried, USEC, false), host[0]);
 	/* No host at all, and a turn that a longer list has left behind. */
-	assert_null(endpoint_choose(host, 0, &turn, &tried, USEC));
+	assert_null(endpoint_choose(host, 0, &turn, &tried, USEC, false));
 	turn = 17;
 	tried = 0;
-	assert_ptr_equal(endpoint_choose(host, 1, &turn, &tried, USEC), host[0]);
-	assert_null(endpoint_choose(host, 1, &turn, &tried, USEC));
+	assert_ptr_equal(endpoint_choose(host, 1, &turn, &tried, USEC, false), host[0]);
+	assert_null(endpoint_choose(host, 1, &turn, &tried, USEC, false));
 	endpoint_put(&e, &host[0]);
 	endpoint_put(&e, &host[1]);
 	endpoints_free(&e);
@@ -168,7 +198,7 @@ static void test_many(void **state)
 	(void)state;
 	for (int i = 0; i < 70; i++)
 		host[i] = endpoint_get(&e, "h", (uint16_t)(i + 1));
-	while (endpoint_choose(host, 70, &turn, &tried, USEC) != NULL)
+	while (endpoint_choose(host, 70, &turn, &tried, USEC, false) != NULL)
 		n++;
 	assert_int_equal(n, 64);
 	for (int i = 0; i < 70; i++)
@@ -180,6 +210,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shared),
+		cmocka_unit_test(test_fewest),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_choice),
 		cmocka_unit_test(test_worked),

@@ -36,7 +36,7 @@ static void op_launch(struct pool *p, bool reserve, struct ask *own, void *ctx)
 {
 	struct slot *s = calloc(1, sizeof *s);
 	uint64_t tried = topology_unfit(p->db);
-	struct endpoint *ep = endpoint_choose(p->db->hosts, p->db->n_hosts, &p->db->turn, &tried, 0);
+	struct endpoint *ep = endpoint_choose(p->db->hosts, p->db->n_hosts, &p->db->turn, &tried, 0, false);
 
 	(void)own;
 	(void)ctx;

@@ -1,7 +1,8 @@
 /*
- * client: a client's connection from accept to close. client.c has its states,
- * deadlines and the link to a server; client_login.c TLS, startup,
- * authentication and the welcome; client_query.c what each message means.
+ * client: a client's connection from accept to close. client.c has its states
+ * and the link to a server; client_login.c TLS and startup, client_auth.c
+ * authentication, client_admit.c the limits and the welcome; client_query.c what
+ * each message means.
  */
 #ifndef PSBOUNCER_CONN_CLIENT_H
 #define PSBOUNCER_CONN_CLIENT_H

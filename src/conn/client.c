@@ -118,7 +118,7 @@ static enum verdict client_message(struct conn *c, const struct msg *m, uint32_t
 	if (c->state == CS_CONSOLE)
 		return p->console->message(cl, m, arg, p->console_ctx);
 	if (c->state == CS_AUTH)
-		return client_login_message(cl, m);
+		return client_auth_message(cl, m);
 	return client_query_message(cl, m, arg);
 }
 
@@ -358,7 +358,7 @@ static void client_resumed(struct conn *c)
 	char text[400];
 
 	if (c->state == CS_GREETING && cl->ask.kind == ASK_GREETING && !cl->ask.queued && !cl->refused)
-		client_login_welcome(cl);
+		client_admit_welcome(cl);
 	if (!cl->refused)
 		return;
 	snprintf(text, sizeof(text), "server login has been failing, cached error: %s (server_login_retry)",
@@ -621,8 +621,8 @@ static const struct link_client_ops client_link_ops = {
 	.dropped = client_sql_dropped,
 	.ready = client_ready,
 	.done = client_done,
-	.startup = client_login_startup,
-	.opened = client_login_opened,
+	.startup = client_admit_startup,
+	.opened = client_admit_opened,
 	.keeps = client_keeps,
 	.lost = client_lost,
 };

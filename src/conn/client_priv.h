@@ -40,15 +40,18 @@ void client_set_limits(struct client *cl, const struct overrides *user, const st
 /* client_login.c */
 bool client_login_fresh(struct conn *c);
 size_t client_login_raw(struct conn *c, const char *p, size_t n, size_t *need);
-enum verdict client_login_message(struct client *cl, const struct msg *m);
-/* The greeting that it waited for is there. */
-void client_login_welcome(struct client *cl);
-/* A server of its own: what that is to be told, and that it is there (now: its parameters). */
-void client_login_startup(const struct conn *c, struct buf *out);
-void client_login_opened(struct conn *c, struct vars *now);
 void client_login_free(struct client *cl);
 const char *client_login_user(const struct client *cl);
 const char *client_login_database(const struct client *cl);
+
+/* client_auth.c: what it answers. */
+enum verdict client_auth_message(struct client *cl, const struct msg *m);
+
+/* client_admit.c. The greeting that it waited for is there. */
+void client_admit_welcome(struct client *cl);
+/* A server of its own: what that is to be told, and that it is there (now: its parameters). */
+void client_admit_startup(const struct conn *c, struct buf *out);
+void client_admit_opened(struct conn *c, struct vars *now);
 
 /* client_query.c */
 enum verdict client_query_message(struct client *cl, const struct msg *m, uint32_t *arg);

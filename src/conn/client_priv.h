@@ -30,6 +30,8 @@ void client_answered(struct client *cl);
  * it once more; V_CLOSED: it was closed.
  */
 enum verdict client_end(struct client *cl, enum close_why why, const char *text);
+/* It waits, or has waited, for a host, and has left meanwhile: nothing more is done for it. */
+bool client_gave_up(const struct client *cl);
 
 /* client_time.c: conn_ops.due and conn_ops.deadline. */
 int64_t client_due(const struct conn *c);
@@ -77,8 +79,10 @@ enum refusal client_refusal(const struct client *cl, const struct msg *m);
 void client_note_text(struct client *cl, const struct msg *m, struct text t, bool quiet);
 /* It changes nothing of transactions, names or the session: no more need be known of it. */
 bool client_text_is_quiet(struct text t);
-/* Linked to s: the request may go, or the parameters come first. */
+
+/* client_link.c: linked to server: the request may go, or the parameters come first. */
 void client_link(struct client *cl, struct conn *server);
+extern const struct link_client_ops client_link_ops;
 
 /* client_defer.c: transactions that no server has begun yet. */
 /* A Query that needs no server: a BEGIN that is deferred, an empty one or an end behind it. True: it was answered. */

@@ -42,19 +42,6 @@ static void client_begin(struct client *cl)
 		conn_settle(&cl->c);
 }
 
-void client_link(struct client *cl, struct conn *server)
-{
-	struct counters *n = &cl->db->stats.now;
-
-	conn_link(&cl->c, server);
-	cl->ask.pool->linked++;
-	n->assignments++;
-	if (cl->ask.since_us)
-		n->wait_us += (uint64_t)(clock_us() - cl->ask.since_us);
-	server->request_us = clock_us();
-	client_goto(cl, server->ops->serves->prepare(server, cl->own) ? CS_ACTIVE : CS_PREPARING);
-}
-
 /* V_FORWARD: there is a server now and its parameters are right. V_STOP: there will be. */
 static enum verdict client_want_server(struct client *cl)
 {

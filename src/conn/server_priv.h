@@ -37,11 +37,18 @@ void server_note_vars(struct server *s);
 struct server *server_make(struct pool *p, bool reserve, struct conn *own);
 struct server *server_make_solo(struct pooler *p, struct solo *solo);
 
+/* What the linked client is told at a ReadyForQuery. */
+struct link_ready server_link_ready(const struct server *s);
+
+/* server_release.c: link_server_ops. */
+void server_cancel(struct conn *c, struct conn *by);
+void server_left(struct conn *c, bool cancel);
+void server_cancelled(struct conn *c, bool lost);
 /* Ends what a client that has gone has left open: a COPY FROM STDIN, a batch without its Sync. */
 void server_end_batch(struct server *s);
 
-/* What the linked client is told at a ReadyForQuery. */
-struct link_ready server_link_ready(const struct server *s);
+/* server_params.c: link_server_ops.prepare. */
+bool server_params_prepare(struct conn *c, struct vars *own);
 
 /* server_session.c */
 enum refusal server_session_note(struct conn *c, const struct session_text *t, bool resets);

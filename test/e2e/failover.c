@@ -415,6 +415,67 @@ static void switchover_given_up(void **state)
 	cluster_end(&c);
 }
 
+/* pg_ctl stop -m smart: what is open comes to its end, then the server does; new requests run on the one that is promoted. */
+static void smart_stop(void **state)
+{
+	struct cluster c = cluster_start("");
+	PGconn *idle = client(c.b, "app"), *open = client(c.b, "app"), *held = client(c.b, "app");
+
+	(void)state;
+	db_value(idle, "select 1");
+	db_value(open, "begin");
+	db_value(open, "insert into t values (1, 'open')");
+	pg_smart_stop(c.primary);
+	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));
+	assert_true(PQsendQuery(held, "insert into t values (2, 'held') returning inet_server_port()"));
+	WAIT_UNTIL(waiting(c.b, "app") == 1);
+	db_value(open, "insert into t values (3, 'open')");
+	db_value(open, "commit");
+	pg_await_end(c.primary);
+	pg_promote(c.standby);
+	assert_int_equal(atoi(PQgetvalue(db_result(held), 0, 0)), pg_port(c.standby));
+	assert_null(db_result(held));
+	assert_string_equal(db_value(idle, "select string_agg(id::text, ',' order by id) from t"), "1,2,3");
+	cluster_end(&c);
+}
+
+/* One address, behind which another server takes over while the old one lives on: nothing more goes to that. */
+static void virtual_address(void **state)
+{
+	struct cluster c = {.primary = pg_start(NULL)};
+	struct proxy *address = proxy_start(pg_port(c.primary));
+	PGconn *idle, *open;
+	char *pid;
+
+	(void)state;
+	c.standby = pg_start_standby(c.primary);
+	pg_value(c.primary, "create table t (id int primary key)");
+	pg_value(c.primary, "grant all on t to public");
+	c.b = bouncer_start(&(struct bouncer_options){
+		.databases = e2e_text("app = host=127.0.0.1 port=%d dbname=postgres target_session_attrs=read-write",
+			proxy_port(address)),
+		.settings = "auth_type = trust\nmonitor_user = app_scram\n",
+	});
+	WAIT_UNTIL(bouncer_logged(c.b, "LOG primary: "));
+	idle = client(c.b, "app");
+	open = client(c.b, "app");
+	pid = db_value(idle, "select pg_backend_pid()");
+	caught_up(&c);
+	db_value(open, "begin");
+	db_value(open, "insert into t values (1)");
+	proxy_move(address, pg_port(c.standby));
+	pg_promote(c.standby);
+	WAIT_UNTIL(bouncer_logged(c.b, "timeline 2"));
+	assert_true(goes_to(idle, c.standby));
+	assert_string_equal(db_error(open, "commit"), "08006");
+	assert_string_equal(db_value(open, "insert into t values (2) returning id"), "2");
+	WAIT_UNTIL(strcmp(pg_value(c.primary, "select count(*) from pg_stat_activity where pid = %s", pid), "0") == 0);
+	assert_string_equal(pg_value(c.primary, "select count(*) from t"), "0");
+	assert_string_equal(bouncer_value(c.b, "FAILOVERS", "timeline", "2", "to"),
+		e2e_text("127.0.0.1:%d", proxy_port(address)));
+	cluster_end(&c);
+}
+
 /* Nobody tells the role of the hosts but connections of clients. */
 static void without_monitor(void **state)
 {
@@ -471,6 +532,8 @@ int main(void)
 		e2e_test(promote_command),
 		e2e_test(switchover),
 		e2e_test(switchover_given_up),
+		e2e_test(smart_stop),
+		e2e_test(virtual_address),
 		e2e_test(without_monitor),
 		e2e_test(reload),
 	};

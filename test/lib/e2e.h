@@ -155,6 +155,9 @@ void pg_stop(struct pg *p);
 void pg_crash(struct pg *p);
 /* A fast stop; pg_restart() brings it back. */
 void pg_shutdown(struct pg *p);
+/* It lets nobody in any more, and ends when all have left; pg_await_end() waits for that. */
+void pg_smart_stop(struct pg *p);
+void pg_await_end(struct pg *p);
 /* kill -9 of all its processes at once. */
 void pg_kill(struct pg *p);
 /* SIGSTOP or SIGCONT to all its processes. */
@@ -188,6 +191,8 @@ enum proxy_mode {
 struct proxy *proxy_start(int port);
 int proxy_port(const struct proxy *x);
 void proxy_set(struct proxy *x, enum proxy_mode mode);
+/* Who connects from now on comes to that port; the connections that there are stay where they are. */
+void proxy_move(struct proxy *x, int port);
 /* Resets the connections that there are. */
 void proxy_reset(struct proxy *x);
 void proxy_stop(struct proxy *x);

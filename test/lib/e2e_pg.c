@@ -252,6 +252,7 @@ static void say_why_it_stays(struct pg *p)
 			e2e_read(e2e_text("/proc/%ld/wchan", pid)));
 }
 
+/* sig: 0 if it is on its way already. */
 static void end(struct pg *p, int sig)
 {
 	int64_t until = e2e_now_ms() + 30000;
@@ -259,7 +260,8 @@ static void end(struct pg *p, int sig)
 
 	if (!p->pid)
 		return;
-	kill(p->pid, sig);
+	if (sig)
+		kill(p->pid, sig);
 	while (!e2e_ended(p->pid, &status)) {
 		if (e2e_now_ms() > until) {
 			say_why_it_stays(p);
@@ -290,6 +292,18 @@ void pg_crash(struct pg *p)
 void pg_shutdown(struct pg *p)
 {
 	end(p, SIGINT);
+}
+
+void pg_smart_stop(struct pg *p)
+{
+	PQfinish(p->admin);
+	p->admin = NULL;
+	kill(p->pid, SIGTERM);
+}
+
+void pg_await_end(struct pg *p)
+{
+	end(p, 0);
 }
 
 void pg_signal(struct pg *p, int sig)

@@ -24,8 +24,8 @@ struct pair {
 
 struct proxy {
 	pthread_t thread;
-	int listener, port, to, wakeup;
-	atomic_int mode;
+	int listener, port, wakeup;
+	atomic_int mode, to;
 	atomic_bool stop, reset;
 	struct pair pairs[PAIRS];
 	struct proxy *next;
@@ -162,6 +162,11 @@ void proxy_set(struct proxy *x, enum proxy_mode mode)
 {
 	x->mode = mode;
 	wake(x);
+}
+
+void proxy_move(struct proxy *x, int port)
+{
+	x->to = port;
 }
 
 void proxy_reset(struct proxy *x)

@@ -8,6 +8,8 @@
 #ifndef PSBOUNCER_CONN_MONITOR_H
 #define PSBOUNCER_CONN_MONITOR_H
 
+#include <stdbool.h>
+
 struct cluster;
 struct endpoint;
 struct pooler;
@@ -15,7 +17,7 @@ struct pooler;
 /* After a change of the configuration or of the clusters: who is watched, as whom, how often. */
 void monitors_configure(struct pooler *p);
 void monitors_free(struct pooler *p);
-/* The members of the cluster are asked now. */
-void monitors_probe(struct pooler *p, struct cluster *c);
+/* pool_ops.probe: the members of the cluster are asked now. */
+void monitors_probe(struct pooler *p, struct cluster *c, bool logins);
 
 #endif

@@ -163,8 +163,11 @@ struct pool_ops {
 	void (*database_gone)(struct database *d, void *ctx);
 	/* The clusters are others than before: their members are to be watched. */
 	void (*watch)(void *ctx);
-	/* Every member of the cluster is probed at once, and often until it is seen what is true. */
-	void (*probe)(struct cluster *c, void *ctx);
+	/*
+	 * Every member of the cluster is probed at once, and often until it is seen what is true. logins: also by a new login:
+	 * a server that is about to stop still answers, and lets nobody in; and an address may lead to another one.
+	 */
+	void (*probe)(struct cluster *c, bool logins, void *ctx);
 	/* The database is held from now on, or no longer. */
 	void (*held)(struct database *d, void *ctx);
 };

@@ -495,13 +495,13 @@ void monitors_free(struct pooler *p)
 		monitor_drop(TAILQ_FIRST(&p->monitors));
 }
 
-void monitors_probe(struct pooler *p, struct cluster *c)
+void monitors_probe(struct pooler *p, struct cluster *c, bool logins)
 {
 	struct monitor *m;
 
 	TAILQ_FOREACH (m, &p->monitors, all)
 		if (m->endpoint->cluster == c) {
-			if (c->suspect_us) /* a server that is about to stop still answers, and lets nobody in */
+			if (logins)
 				m->login_us = 0;
 			if (!m->asked_us)
 				timer_set(&p->loop.timers, &m->timer, clock_us());

@@ -91,9 +91,9 @@ static void pooler_watch(void *ctx)
 	monitors_configure(ctx);
 }
 
-static void pooler_probe(struct cluster *c, void *ctx)
+static void pooler_probe(struct cluster *c, bool logins, void *ctx)
 {
-	monitors_probe(ctx, c);
+	monitors_probe(ctx, c, logins);
 }
 
 static void pooler_held(struct database *d, void *ctx)

@@ -141,7 +141,7 @@ static void keep_asking(struct cluster *c)
 
 	for (size_t i = 0; i < c->n; i++)
 		c->members[i]->asked_us = clock_us();
-	r->ops->probe(c, r->ctx);
+	r->ops->probe(c, false, r->ctx);
 	timer_set(r->timers, &c->switching.timer, clock_us() + r->config->set.topology_fast_interval);
 }
 

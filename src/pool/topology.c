@@ -401,7 +401,7 @@ void topology_decide(struct cluster *c)
 	}
 	topology_refit(c);
 	if (c->now.say == CLUSTER_HOLD && was.say != CLUSTER_HOLD)
-		c->registry->ops->probe(c, c->registry->ctx); /* who takes its place is to be seen soon */
+		c->registry->ops->probe(c, true, c->registry->ctx); /* who takes its place is to be seen soon */
 }
 
 /* Is all that was suspected looked at? As long as there is no primary all is suspect. */
@@ -524,7 +524,7 @@ void topology_suspect(struct endpoint *ep, const char *why)
 	c->suspect_us = clock_us();
 	snprintf(c->trigger, sizeof c->trigger, "%.100s", why);
 	log_msg(LL_WARNING, "%s:%u is suspect: %s", ep->host, ep->port, why);
-	r->ops->probe(c, r->ctx);
+	r->ops->probe(c, true, r->ctx);
 }
 
 void topology_turned_away(struct endpoint *ep, const char *why)
@@ -540,7 +540,7 @@ void topology_turned_away(struct endpoint *ep, const char *why)
 
 void topology_probe(struct cluster *c)
 {
-	c->registry->ops->probe(c, c->registry->ctx);
+	c->registry->ops->probe(c, true, c->registry->ctx);
 }
 
 void topology_promote(struct endpoint *ep, bool force)

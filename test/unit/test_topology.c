@@ -85,8 +85,9 @@ static void op_watch(void *ctx)
 	((struct rig *)ctx)->watched++;
 }
 
-static void op_probe(struct cluster *c, void *ctx)
+static void op_probe(struct cluster *c, bool logins, void *ctx)
 {
+	(void)logins;
 	assert_true(c->n > 0);
 	((struct rig *)ctx)->probed++;
 }

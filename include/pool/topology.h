@@ -83,9 +83,10 @@ void topology_free(struct registry *r);
 /*
  * A probe has ended, and this is what it saw (who and probed are filled in here): decides, and does what follows. Nothing for
  * an endpoint of no cluster. at: the address where its role was told, if it was; NULL: it was not asked. Connections go there
- * from now on (endpoint.address), and those from before to elsewhere are not used again.
+ * from now on (endpoint.address), and those from before to elsewhere, or to another server, are not used again; since_us: when
+ * the connection was begun that told it: who came to the same address later came to the same server.
  */
-void topology_seen(struct endpoint *ep, const struct sight *now, const struct addr *at);
+void topology_seen(struct endpoint *ep, const struct sight *now, const struct addr *at, int64_t since_us);
 /* Its name was looked up, and these are its addresses. Without the one where its monitor is it is suspect. */
 void topology_named(struct endpoint *ep, const struct addr *addrs, size_t n);
 /* Its monitor cannot log in, or can again. What connections of clients say of its role is witnessed then. */

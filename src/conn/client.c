@@ -357,6 +357,10 @@ static void client_resumed(struct conn *c)
 	struct client *cl = conn_client(c);
 	char text[400];
 
+	if (c->state == CS_GREETING && client_gave_up(cl)) {
+		conn_close(c, CLOSE_CLIENT_GONE, NULL);
+		return;
+	}
 	if (c->state == CS_GREETING && cl->ask.kind == ASK_GREETING && !cl->ask.queued && !cl->refused)
 		client_admit_welcome(cl);
 	if (!cl->refused)

@@ -118,7 +118,7 @@ static bool dial_connect(struct dial *d)
 	return stream_connect(&d->c->stream, &p->loop, &d->c->remote, conn_event, d->c);
 }
 
-/* When this address is silent for too long: those behind it are to have as much. */
+/* When this address is silent for too long: those behind it are to have as much. Not where it is to stay, which comes first. */
 static int64_t dial_share(const struct dial *d, size_t left)
 {
 	int64_t now = clock_us(), share = address_patience_us;
@@ -136,7 +136,7 @@ static void dial_next(struct dial *d)
 
 	while (d->next < n) {
 		d->phase = DIAL_CONNECT;
-		d->due_us = dial_share(d, n - d->next);
+		d->due_us = d->next == 0 && d->stay.family != AF_UNSPEC ? 0 : dial_share(d, n - d->next);
 		if (dial_connect(d)) {
 			conn_settle(d->c);
 			return;

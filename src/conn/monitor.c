@@ -97,7 +97,7 @@ static void monitor_lost(struct monitor *m, const char *text, bool leaving)
 	s.answers = false;
 	s.leaving = leaving;
 	snprintf(m->endpoint->error, sizeof(m->endpoint->error), "%s", text);
-	topology_seen(m->endpoint, &s, NULL);
+	topology_seen(m->endpoint, &s, NULL, 0);
 }
 
 /* The first eight digits of a WAL file's name are its timeline (pg_walfile_name). False: it is no such name. */
@@ -150,7 +150,7 @@ static void role_done(struct server *s, const struct ownq_result *r, void *arg)
 	monitor_answered(m);
 	memcpy(m->endpoint->lsn, m->lsn, sizeof(m->endpoint->lsn));
 	m->endpoint->lsn_us = clock_us();
-	topology_seen(m->endpoint, &m->found, &s->c.remote);
+	topology_seen(m->endpoint, &m->found, &s->c.remote, s->c.connected_us);
 	monitor_rearm(m);
 }
 
@@ -197,7 +197,7 @@ static void sync_done(struct server *s, const struct ownq_result *r, void *arg)
 		return;
 	}
 	monitor_answered(m);
-	topology_seen(m->endpoint, &m->endpoint->seen, NULL);
+	topology_seen(m->endpoint, &m->endpoint->seen, NULL, 0);
 	monitor_rearm(m);
 }
 

@@ -24,6 +24,8 @@ enum { RESOLVE_ERROR = 128 };
 
 /* So long a lookup may take where something is known already: a third of what topology_check_timeout gives a login. */
 static const int64_t patience_us = 3 * USEC / 10;
+/* An address that nobody has asked for all that time is forgotten. */
+static const int64_t kept_us = 24 * 3600 * USEC;
 
 enum source { HOSTS, RESOLV_CONF, SOURCES };
 
@@ -298,7 +300,7 @@ static void drop_old_names(struct resolver *r)
 		struct name *name = container_of(n, struct name, node);
 
 		next = htab_next(&r->names, n);
-		if (!name->pending && name->users == 0 && name->until_us <= clock_us())
+		if (!name->pending && name->users == 0 && name->until_us + (name->n > 0 ? kept_us : 0) <= clock_us())
 			drop_name(r, name);
 	}
 }

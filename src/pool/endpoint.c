@@ -136,7 +136,7 @@ static bool is_better(const struct endpoint *a, const struct endpoint *b, int64_
 {
 	if (has_failed(a, retry_us) != has_failed(b, retry_us))
 		return has_failed(b, retry_us);
-	return fewest && a->connections < b->connections;
+	return fewest && !a->failed_us && !b->failed_us && a->connections < b->connections;
 }
 
 struct endpoint *endpoint_choose(struct endpoint *const *hosts, size_t n, unsigned *turn, uint64_t *tried,

@@ -425,23 +425,48 @@ static bool same_sight(const struct sight *a, const struct sight *b)
 	       a->timeline == b->timeline && a->system_id == b->system_id && a->started_us == b->started_us;
 }
 
+/* Those that were opened since then are of the new generation: they came to the same server as who saw it. */
+static void adopt(struct endpoint *ep, int64_t since_us)
+{
+	struct pool *p;
+	struct slot *s;
+
+	TAILQ_FOREACH (p, &ep->cluster->registry->pools, all)
+		for (int i = 0; i < SLOT_STATES; i++)
+			TAILQ_FOREACH (s, &p->slots[i], link)
+				if (s->endpoint == ep && s->opened_us >= since_us)
+					s->generation = ep->generation;
+}
+
+/* Was it a primary, and what is there now is not that one restarted? Then what goes on there is not to be. */
+static bool is_replaced(const struct endpoint *ep, const struct sight *now, bool moved)
+{
+	bool restarted = !moved && now->role == SIGHT_WRITABLE && now->timeline == ep->seen.timeline &&
+			 now->system_id == ep->seen.system_id;
+
+	return ep->seen.role == SIGHT_WRITABLE && ep->state != SIGHT_FENCED && ep->state != SIGHT_FOREIGN && !restarted;
+}
+
 /*
  * True: another server is there than before, or it is elsewhere; an address too can lead to another one (a virtual address, a
- * balancer). Before its address was known any connection went wherever the name led.
+ * balancer). Before its address was known any connection went wherever the name led. One replica is as good as another.
  */
-static bool take_server(struct endpoint *ep, const struct sight *now, struct addr at)
+static bool take_server(struct endpoint *ep, const struct sight *now, struct addr at, int64_t since_us)
 {
 	char text[ADDR_TEXT];
 	bool known = ep->address.family != AF_UNSPEC, moved, other;
 
 	at.port = 0;
 	moved = endpoint_is_name(ep) && !addr_equal(&ep->address, &at);
-	other = ep->seen.system_id != 0 && !sight_is_same_server(&ep->seen, now);
+	other = ep->seen.system_id != 0 && !sight_is_same_server(&ep->seen, now) &&
+		(ep->seen.role == SIGHT_WRITABLE || now->role == SIGHT_WRITABLE);
 	if (!moved && !other)
 		return false;
 	if (ep->connections > 0)
 		ep->generation++;
-	if (other && ep->seen.role == SIGHT_WRITABLE) {
+	if (!moved)
+		adopt(ep, since_us);
+	if (other && is_replaced(ep, now, moved)) {
 		ep->past = ep->seen;
 		ep->replaced = ep->generation;
 	}
@@ -462,14 +487,14 @@ void topology_named(struct endpoint *ep, const struct addr *addrs, size_t n)
 	topology_suspect(ep, "its name leads elsewhere");
 }
 
-void topology_seen(struct endpoint *ep, const struct sight *now, const struct addr *at)
+void topology_seen(struct endpoint *ep, const struct sight *now, const struct addr *at, int64_t since_us)
 {
 	struct cluster *c = ep->cluster;
 	bool same = same_sight(&ep->seen, now);
 
 	if (c == NULL)
 		return;
-	if (at != NULL && take_server(ep, now, *at))
+	if (at != NULL && take_server(ep, now, *at, since_us))
 		same = false;
 	ep->seen_us = clock_us();
 	ep->seen = *now;

@@ -476,6 +476,121 @@ static void virtual_address(void **state)
 	cluster_end(&c);
 }
 
+/* A standby of the standby: it serves those who read, before the one that it follows is promoted and after. */
+static void cascade(void **state)
+{
+	struct cluster c = {.primary = pg_start(&(struct pg_options){.conf = "full_page_writes = on\n"})};
+	struct pg *last;
+	char *hosts;
+	PGconn *app, *ro;
+
+	(void)state;
+	c.standby = pg_start_standby(c.primary);
+	last = pg_start_standby(c.standby);
+	pg_value(c.primary, "create table t (id int primary key)");
+	pg_value(c.primary, "grant all on t to public");
+	hosts = e2e_text("host=127.0.0.1,127.0.0.1,127.0.0.1 port=%d,%d,%d dbname=postgres", pg_port(c.primary),
+		pg_port(c.standby), pg_port(last));
+	c.b = bouncer_start(&(struct bouncer_options){
+		.databases = e2e_text("app = %s target_session_attrs=read-write\nro = %s target_session_attrs=standby",
+			hosts, hosts),
+		.settings = "auth_type = trust\nmonitor_user = app_scram\n",
+	});
+	app = client(c.b, "app");
+	ro = client(c.b, "ro");
+	WAIT_UNTIL(host_is(&c, last, "role", "standby") && host_is(&c, c.standby, "role", "standby"));
+	assert_true(goes_to(app, c.primary));
+	/* Of two connections each has one. */
+	db_value(ro, "begin");
+	assert_int_not_equal(goes_to(ro, last), goes_to(client(c.b, "ro"), last));
+	db_value(ro, "commit");
+	db_value(app, "insert into t values (1)");
+	WAIT_UNTIL(host_is(&c, last, "lag_bytes", "0"));
+	pg_crash(c.primary);
+	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));
+	pg_promote(c.standby);
+	assert_string_equal(db_value(app, "insert into t values (2) returning id"), "2");
+	assert_true(goes_to(app, c.standby));
+	WAIT_UNTIL(host_is(&c, c.standby, "role", "primary"));
+	assert_true(goes_to(ro, last));
+	WAIT_UNTIL(strcmp(db_value(ro, "select count(*) from t"), "2") == 0);
+	assert_true(host_is(&c, last, "state", "up"));
+	pg_stop(last);
+	cluster_end(&c);
+}
+
+/* All nodes restart, the standby first: nobody is the primary meanwhile. */
+static void all_restart(void **state)
+{
+	struct cluster c = cluster_start("");
+	PGconn *app = client(c.b, "app"), *ro = client(c.b, "ro");
+
+	(void)state;
+	db_value(app, "insert into t values (1, 'before')");
+	db_value(ro, "select 1");
+	caught_up(&c);
+	pg_crash(c.standby);
+	pg_crash(c.primary);
+	WAIT_UNTIL(host_is(&c, c.primary, "state", "down") && host_is(&c, c.standby, "state", "down"));
+	assert_true(PQsendQuery(app, "insert into t values (2, 'held') returning inet_server_port()"));
+	assert_true(PQsendQuery(ro, "select inet_server_port()"));
+	WAIT_UNTIL(waiting(c.b, "app") == 1 && waiting(c.b, "ro") == 1);
+	pg_restart(c.standby);
+	assert_int_equal(atoi(PQgetvalue(db_result(ro), 0, 0)), pg_port(c.standby));
+	assert_int_equal(waiting(c.b, "app"), 1);
+	pg_restart(c.primary);
+	assert_int_equal(atoi(PQgetvalue(db_result(app), 0, 0)), pg_port(c.primary));
+	assert_null(db_result(app));
+	assert_string_equal(db_value(app, "select count(*) from t"), "2");
+	assert_true(host_is(&c, c.primary, "timeline", "1"));
+	cluster_end(&c);
+}
+
+static void entry_of(struct cluster *c, const char *hosts, const char *ports)
+{
+	bouncer_rewrite(c->b,
+		&(struct bouncer_options){
+			.databases = e2e_text("app = host=%s port=%s dbname=postgres target_session_attrs=read-write",
+				hosts, ports),
+			.settings = "auth_type = trust\nmonitor_user = app_scram",
+		});
+	bouncer_command(c->b, "reload");
+}
+
+/* A node comes and one goes by RELOAD while a query is held: it is held on, and runs on the one that came. */
+static void reload_in_failover(void **state)
+{
+	struct cluster c = {.primary = pg_start(NULL)};
+	PGconn *app;
+	char *old, *new;
+
+	(void)state;
+	c.standby = pg_start_standby(c.primary);
+	old = e2e_text("%d", pg_port(c.primary));
+	new = e2e_text("%d", pg_port(c.standby));
+	c.b = bouncer_start(&(struct bouncer_options){
+		.databases =
+			e2e_text("app = host=127.0.0.1 port=%s dbname=postgres target_session_attrs=read-write", old),
+		.settings = "auth_type = trust\nmonitor_user = app_scram\n",
+	});
+	app = client(c.b, "app");
+	assert_true(goes_to(app, c.primary));
+	pg_crash(c.primary);
+	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));
+	assert_true(PQsendQuery(app, "select inet_server_port()"));
+	WAIT_UNTIL(waiting(c.b, "app") == 1);
+	entry_of(&c, "127.0.0.1,127.0.0.1", e2e_text("%s,%s", old, new));
+	WAIT_UNTIL(host_is(&c, c.standby, "role", "standby"));
+	assert_int_equal(waiting(c.b, "app"), 1);
+	entry_of(&c, "127.0.0.1", new);
+	assert_true(host_is(&c, c.primary, "role", ""));
+	assert_int_equal(waiting(c.b, "app"), 1);
+	pg_promote(c.standby);
+	assert_int_equal(atoi(PQgetvalue(db_result(app), 0, 0)), pg_port(c.standby));
+	assert_null(db_result(app));
+	cluster_end(&c);
+}
+
 /* Nobody tells the role of the hosts but connections of clients. */
 static void without_monitor(void **state)
 {
@@ -534,6 +649,9 @@ int main(void)
 		e2e_test(switchover_given_up),
 		e2e_test(smart_stop),
 		e2e_test(virtual_address),
+		e2e_test(cascade),
+		e2e_test(all_restart),
+		e2e_test(reload_in_failover),
 		e2e_test(without_monitor),
 		e2e_test(reload),
 	};

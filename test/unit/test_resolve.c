@@ -481,8 +481,16 @@ static void test_old_names_go(void **state)
 	(void)state;
 	assert_answer("one.test", "(192.0.2.1)");
 	assert_answer("fixed.test", "(192.0.2.77)");
+	assert_answer("no-such-name.invalid", "Name or service not known");
 	pass_seconds(TTL_S + 1);
 	assert_answer("here", "(127.0.0.1)");
+	resolver_count(resolver, &names, &pending);
+	assert_int_equal(names, 3);
+	/* What was found is of use when the name servers are silent. */
+	server.is = SILENT;
+	assert_answer("one.test", "(192.0.2.1)");
+	pass_seconds(24 * 3600 + TTL_S);
+	assert_answer("both.test", "no name server answered");
 	resolver_count(resolver, &names, &pending);
 	assert_int_equal(names, 1);
 }

@@ -178,7 +178,7 @@ static void seen(struct rig *g, const char *name, enum sight_role role, uint32_t
 		s = host(g, name)->seen;
 		s.answers = false;
 	}
-	topology_seen(host(g, name), &s, NULL);
+	topology_seen(host(g, name), &s, NULL, 0);
 	pools_run(&g->r);
 }
 
@@ -458,7 +458,7 @@ static void seen_at(struct rig *g, const char *name, int n, enum sight_role role
 
 	snprintf(text, sizeof text, "10.0.0.%d", n);
 	assert_true(addr_parse(text, 5432, &at));
-	topology_seen(host(g, name), &s, &at);
+	topology_seen(host(g, name), &s, &at, INT64_MAX);
 	pools_run(&g->r);
 }
 
@@ -539,7 +539,7 @@ static void stands_at(struct rig *g, const char *name, const char *lsn)
 	struct sight same = ep->seen;
 
 	snprintf(ep->lsn, sizeof(ep->lsn), "%s", lsn);
-	topology_seen(ep, &same, NULL);
+	topology_seen(ep, &same, NULL, 0);
 	pools_run(&g->r);
 }
 

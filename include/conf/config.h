@@ -66,7 +66,10 @@ struct config_peer {
 	int line;
 };
 
-enum { CONFIG_PEER_MAX = 16383 };
+enum {
+	CONFIG_PEER_MAX = 16383,
+	CONFIG_HOSTS = 64 /* of an entry, at most */
+};
 
 /* Where a value comes from. */
 struct setting_origin {

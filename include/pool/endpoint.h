@@ -69,8 +69,8 @@ void endpoint_worked(struct endpoint *ep);
  * The host for a new connection out of hosts: of those that did not fail within
  * retry_us, then of the others, the next one from *turn; fewest: the one that
  * has the fewest connections of this process, the next one of several such. tried
- * is a bit for each that this attempt has tried already (hosts beyond the 64th
- * are not looked at). NULL when all were tried.
+ * is a bit for each that this attempt has tried already: n is 64 at most. NULL when
+ * all were tried.
  */
 struct endpoint *endpoint_choose(struct endpoint *const *hosts, size_t n, unsigned *turn, uint64_t *tried,
 	int64_t retry_us, bool fewest);

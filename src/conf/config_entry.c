@@ -188,6 +188,8 @@ static void take_hosts(struct entry *e)
 	const char *list = e->hosts == NULL ? "" : e->hosts;
 
 	d->n_hosts = count_words(list);
+	if (d->n_hosts > CONFIG_HOSTS)
+		entry_error(e, "more than 64 hosts", "", "");
 	d->hosts = xcalloc(MEM_CONFIG, d->n_hosts, sizeof(*d->hosts));
 	for (size_t i = 0; i < d->n_hosts; i++) {
 		const char *word;

@@ -142,11 +142,9 @@ static bool is_better(const struct endpoint *a, const struct endpoint *b, int64_
 struct endpoint *endpoint_choose(struct endpoint *const *hosts, size_t n, unsigned *turn, uint64_t *tried,
 	int64_t retry_us, bool fewest)
 {
-	size_t best;
+	size_t best = n;
 
-	if (n > 64)
-		n = 64;
-	best = n;
+	assert(n <= 64);
 	for (size_t k = 0; k < n; k++) {
 		size_t i = (*turn + k) % n;
 

@@ -161,7 +161,7 @@ uint64_t topology_unfit(const struct database *d)
 
 	if (d->cluster == NULL)
 		return 0;
-	for (size_t i = 0; i < d->n_hosts && i < 64; i++)
+	for (size_t i = 0; i < d->n_hosts; i++)
 		if (!topology_fits(d, d->hosts[i]))
 			unfit |= UINT64_C(1) << i;
 	return unfit;

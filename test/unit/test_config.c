@@ -263,6 +263,8 @@ static void test_header_resets(void **state)
 
 /* ---- faults ---- */
 
+#define EIGHT "h,h,h,h,h,h,h,h,"
+
 static const struct fault {
 	const char *text, *faults;
 } bad[] = {
@@ -336,6 +338,9 @@ static const struct fault {
 		"main:3: database \"b\": max_replica_lag must be bytes, or a number with B, kB, MB, GB, us, ms, s, min, h or d\n"
 		"main:4: database \"c\": target_session_attrs must be one of any, read-write, primary, read-only, standby, "
 		"prefer-standby\n"},
+	{"[databases]\na = host=" EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT
+	 "h\nb = host=" EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT "h,h,h,h,h,h,h,h\n",
+		"main:2: database \"a\": more than 64 hosts\n"},
 	{"[databases]\na = host=,b\nb = host='a, ,b'\nc = host=a,\n",
 		"main:2: database \"a\": an empty name in host\n"
 		"main:3: database \"b\": an empty name in host\n"

@@ -165,6 +165,9 @@ struct conn {
 	uint8_t minor : 2;		 /* it speaks protocol 3.minor */
 	uint8_t portal_ends : 2;	 /* enum request_ends: what a client's unnamed portal runs ... */
 	uint8_t named_ends : 2;		 /* ... and the worst of what any with a name may run */
+	bool replays : 1;		 /* failover_replay applies to this client ... */
+	bool replayed : 1;		 /* ... whose request is run again already */
+	bool writable : 1; /* a server that has said (in_hot_standby) that it is no standby, and cannot become one */
 };
 
 TAILQ_HEAD(conn_list, conn);

@@ -36,10 +36,10 @@ struct link_server_ops {
 	void (*begin)(struct conn *s, struct stmt *st, bool portal, bool aborted);
 	bool (*begins)(struct conn *s);
 	/*
-	 * m is the client's next message: it is kept as long as its batch may have to be run again. unrecord: it was not sent yet,
-	 * and will be offered once more.
+	 * m is the client's next message: it is kept as long as its batch may have to be run again; heal: here; replay: on another
+	 * server. unrecord: it was not sent yet, and will be offered once more.
 	 */
-	void (*record)(struct conn *s, const struct msg *m);
+	void (*record)(struct conn *s, const struct msg *m, bool heal, bool replay);
 	void (*unrecord)(struct conn *s, const struct msg *m);
 	/* It has said an error and skips to a Sync: what comes before that is nothing to it. */
 	bool (*skips)(const struct conn *s);
@@ -147,6 +147,12 @@ struct link_client_ops {
 	void (*startup)(const struct conn *c, struct buf *out);
 	/* A server of its own has let it in and is idle. */
 	void (*opened)(struct conn *c, struct vars *now);
+	/*
+	 * May its request be run again by another server, once nothing of it has taken effect here? replay: that is done; first is
+	 * the request, and the link is gone.
+	 */
+	bool (*may_replay)(const struct conn *c);
+	void (*replay)(struct conn *c, struct buf *first);
 	/* Would the client stay if its server were lost now? Then it is not to be told what the server says of its end. */
 	bool (*keeps)(const struct conn *c);
 	/* The server is lost, the link is gone. */

@@ -116,6 +116,11 @@ static inline bool ring_is_idle(const struct ring *r)
 {
 	return !r->n && !r->open && !r->skipping && !r->copying;
 }
+/*
+ * Is all that is outstanding one request of the client's that runs one statement: a Query, or a batch up to its Sync with one
+ * Bind, no Parse behind it, and one Execute? None of it ends a transaction, by its text.
+ */
+bool ring_runs_one(const struct ring *r);
 /* Would a cancel now hit something that may commit? */
 bool ring_may_commit(const struct ring *r);
 void ring_free(struct ring *r);

@@ -56,6 +56,13 @@ struct solo {
 	char code[6];	       /* why the login failed, as the server said; "" */
 };
 
+/* Is there a record of the request under way, for the case that another server must run it? */
+enum server_replay {
+	REPLAY_NONE,
+	REPLAY_OPEN, /* as far as it was sent */
+	REPLAY_WHOLE /* all of it was sent */
+};
+
 struct server {
 	struct conn c;
 	struct slot slot;
@@ -91,7 +98,8 @@ struct server {
 	bool logged_in : 1; /* the pool counts on it */
 	bool mixed : 1; /* a Query has gone into a batch outside of a transaction block, which ends that of the batch */
 	bool begin_taken : 1; /* a request went behind the BEGIN in the ring, and the next one waits */
-	bool recording : 1;   /* batch holds all of them */
+	bool recording : 1;   /* batch holds all of them, for this server */
+	uint8_t replay : 2;   /* enum server_replay: what batch is for another one */
 	bool replied : 1;     /* the client has had an answer to the batch, other than to a Parse */
 	bool errored : 1;     /* the client has had an error for the request in front */
 	bool healed : 1;      /* the batch is being run again */

@@ -33,6 +33,7 @@ struct failover {
 	char trigger[120];
 	int64_t detect_us;  /* from the first suspicion to the decision */
 	unsigned held;	    /* clients that waited then */
+	uint64_t replayed;  /* requests that a standby refused and that were run again */
 	uint64_t failed;    /* requests that were told 08006 or 08007 */
 	int64_t resumed_us; /* from the decision to the first server connection; -1: there was none yet */
 };
@@ -63,7 +64,8 @@ struct cluster {
 	struct cluster_decision now;
 	int64_t made_us;
 	char trigger[120];	/* why it was suspected first */
-	uint64_t failed;	/* requests that were told 08006 or 08007 since the last decision */
+	uint64_t failed;	/* requests that were told 08006 or 08007 since the last decision ... */
+	uint64_t replayed;	/* ... and that are run again */
 	struct failover *event; /* the last one, as long as no server connection came behind it */
 	int64_t suspect_us;	/* since when something may be wrong; 0: nothing is */
 	bool wants_lag;		/* an entry has max_replica_lag: positions are read with each probe */
@@ -121,6 +123,10 @@ uint64_t topology_unfit(const struct database *d);
 void topology_resumed(struct database *d);
 /* A request of a client of d was told 08006 or 08007. */
 void topology_failed(struct database *d);
+/* One is run again. */
+void topology_replayed(struct database *d);
+/* Is it a standby, as far as is known? */
+bool topology_is_standby(const struct endpoint *ep);
 
 /*
  * How far a standby is behind the primary in replaying, as far as was last seen: bytes of WAL, and the age of the oldest

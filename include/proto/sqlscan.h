@@ -158,6 +158,17 @@ struct sql_name {
 /* Of a statement that sqlscan_next() gave, at UNKNOWN too. *n counts for PREPARE, EXECUTE, DEALLOCATE only. */
 enum sql_prepared sqlscan_prepared(const struct sql_stmt *st, struct sql_name *n);
 
+/*
+ * When does a server in recovery refuse a text of n bytes as one that writes (25006)? It is told by the first word of the one
+ * statement in it.
+ */
+enum sql_refused {
+	SQL_REFUSED_LATE, /* something of it may have run by then; also what is not one statement, or cannot be told */
+	SQL_REFUSED_SOON, /* before anything of it has run, if it was a Query and no description of rows came first */
+	SQL_REFUSED_FIRST /* before anything of it has run: INSERT, UPDATE, DELETE, MERGE */
+};
+enum sql_refused sqlscan_refused(const char *text, size_t n, bool standard);
+
 /* What a statement changes in its session beyond its transaction, or may change if it is committed. */
 enum sql_change {
 	SQL_CHANGE_NONE,	 /* never told */

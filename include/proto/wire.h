@@ -139,6 +139,7 @@ const char *startup_options(const char *options, bool (*set)(const char *name, c
 /* Fields of an ErrorResponse or NoticeResponse as far as they are in memory; "" where one is missing. */
 struct error_fields {
 	const char *severity; /* V where there is one, else S */
+	bool translated;      /* it is S, in the language of the server */
 	const char *code;     /* C, "" or five characters */
 	const char *message;  /* M */
 	const char *detail;   /* D */

@@ -34,8 +34,8 @@ SHOW(pins, "PINS", "Server connections that clients keep beyond their transactio
 SHOW(hosts, "HOSTS", "The hosts of entries with target_session_attrs: their role, whether they are up, suspect, down or "
 	"fenced, and what the monitor saw last. For a minute after it positions in the WAL are read with each probe.")
 SHOW(failovers, "FAILOVERS", "The last hundred changes of a primary, and returns: from which host to which, what was noticed first, how long "
-	"it took until that was decided and from there to the first server connection, how many clients waited, and how many "
-	"requests were told an error.")
+	"it took until that was decided and from there to the first server connection, how many clients waited, how many requests "
+	"were run again (failover_replay), and how many were told an error.")
 SHOW(state, "STATE", "Whether all is paused.")
 SHOW(stats, "STATS", "Counters of each database since the start, and averages a second of the last stats_period. Times "
 	"are microseconds.")

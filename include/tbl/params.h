@@ -175,6 +175,11 @@ PARAM(topology_check_timeout, TIME, G, RELOAD, 10000, PARAM_MAX_TIME, "1", NULL,
 PARAM(failover_wait_timeout, TIME, GD, RELOAD, 0, PARAM_MAX_TIME, "30", NULL, "Failover",
       "How long a query waits while no host fits. Then it gets an error, and its client stays. As long as it counts "
       "query_wait_timeout does not. 0: no limit.")
+PARAM(failover_replay, BOOL, GD, RELOAD, 0, 1, "1", NULL, "Failover",
+      "A statement that the primary was asked for, and that a standby has refused as one that takes no writes, is run again on "
+      "the primary, once, and the client hears of that alone: a single statement outside of a transaction block, of 16 kB at "
+      "most, of which nothing was answered; by the extended protocol only INSERT, UPDATE, DELETE and MERGE. 0: the client gets "
+      "the error, 25006.")
 PARAM(failover_drain_timeout, TIME, G, RELOAD, 0, PARAM_MAX_TIME, "5", NULL, "Failover",
       "SWITCHOVER: how long transactions that are open may go on, and then how long a standby may take to replay what they "
       "have written. 0: no limit.")

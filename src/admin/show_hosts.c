@@ -140,12 +140,11 @@ static void get_words(struct cell *c, const void *row, unsigned arg)
 
 enum { FAILOVER_TIMELINE, FAILOVER_DETECT, FAILOVER_HELD, FAILOVER_REPLAYED, FAILOVER_FAILED, FAILOVER_RESUMED };
 
-/* No request is run again by itself. */
 static void get_count(struct cell *c, const void *row, unsigned arg)
 {
 	const struct failover *f = row;
-	const int64_t numbers[] = {
-		f->timeline, f->detect_us / 1000, f->held, 0, (int64_t)f->failed, f->resumed_us / 1000};
+	const int64_t numbers[] = {f->timeline, f->detect_us / 1000, f->held, (int64_t)f->replayed, (int64_t)f->failed,
+		f->resumed_us / 1000};
 
 	if (arg != FAILOVER_RESUMED || f->resumed_us >= 0)
 		cell_number(c, numbers[arg]);

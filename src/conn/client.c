@@ -416,6 +416,8 @@ void client_configure(struct client *cl)
 	cl->tracks_sql = cl->ask.pool && ask_mode(&cl->ask) != POOL_SESSION &&
 			 client_settings(cl)->max_prepared_statements > 0 &&
 			 param_effective(PARAM_track_sql_prepare, user, db, set);
+	cl->c.replays = cl->ask.pool && !cl->c.replication && ask_mode(&cl->ask) != POOL_SESSION && cl->db->cluster &&
+			cl->db->target == TARGET_PRIMARY && param_effective(PARAM_failover_replay, NULL, db, set);
 	if (!conn_is_closed(&cl->c))
 		conn_settle(&cl->c);
 }
@@ -454,6 +456,7 @@ void client_refuse(struct client *cl, const char *code, const char *text, const 
 	char status = client_defer_fail(cl);
 
 	client_answered(cl);
+	cl->c.replayed = false;
 	if (client_settings(cl)->log_pooler_errors)
 		conn_log(&cl->c, LL_WARNING, "pooler error: %s", text);
 	msgw_error(relay_out(&cl->c), &e);

@@ -53,7 +53,7 @@ void client_ask_failed(struct client *cl)
 	relay_resume(&cl->c);
 }
 
-static void client_unlink(struct client *cl)
+void client_unlink(struct client *cl)
 {
 	cl->pinned = false;
 	conn_unlink(&cl->c);
@@ -64,6 +64,7 @@ static void client_unlink(struct client *cl)
 static void client_done(struct conn *c)
 {
 	client_unlink(conn_client(c));
+	c->replayed = false;
 }
 
 /* What the server made of the values that were set is what the client has from now on: utc is UTC. */
@@ -229,6 +230,8 @@ const struct link_client_ops client_link_ops = {
 	.done = client_done,
 	.startup = client_admit_startup,
 	.opened = client_admit_opened,
+	.may_replay = client_may_replay,
+	.replay = client_replay,
 	.keeps = client_keeps,
 	.lost = client_lost,
 };

@@ -3,7 +3,8 @@
  * and not answered gets one error each, which says whether it can have been
  * committed, and the ReadyForQuery that belongs to it; then the client goes on.
  * Of a transaction that was open client_orphan.c has the rest. Clients whose
- * session lived on the server are closed.
+ * session lived on the server are closed. And the client gives up a server that is
+ * no primary any more, with its request in hand (failover_replay).
  */
 #include <stdio.h>
 
@@ -200,7 +201,7 @@ static void client_survives(struct client *cl, const struct link_lost *l)
 	struct loss x = {.cl = cl, .l = l, .first = true, .told = cl->status == 'E'};
 
 	client_goto(cl, CS_IDLE);
-	cl->reset_seen = cl->second_try = false;
+	cl->reset_seen = cl->second_try = cl->c.replayed = false;
 	if (!cl->begin) { /* else nothing of its transaction was sent yet */
 		x.back = client_vars_before(cl, l);
 		loss_answer_all(&x);
@@ -279,4 +280,29 @@ void client_lost(struct conn *c, const struct link_lost *l)
 	} else {
 		client_survives(cl, l);
 	}
+}
+
+/* ---- it is a standby, which has refused a request that nothing has come of ------------------- */
+
+bool client_may_replay(const struct conn *c)
+{
+	const struct client *cl = (const struct client *)(const void *)c;
+
+	return c->replays && !c->replayed && cl->status == 'I' && !cl->pinned && c->state == CS_ACTIVE && !cl->begin &&
+	       !cl->skipping && c->pooler->shutdown == RUNNING;
+}
+
+/*
+ * It waits as if it had not been sent yet. What the server that is left behind has set is as it was, since nothing of the
+ * request has run.
+ */
+void client_replay(struct conn *c, struct buf *first)
+{
+	struct client *cl = conn_client(c);
+
+	client_unlink(cl);
+	client_answered(cl);
+	cl->c.replayed = true;
+	topology_replayed(cl->db);
+	relay_unread(c, first);
 }

@@ -82,6 +82,8 @@ bool client_text_is_quiet(struct text t);
 
 /* client_link.c: linked to server: the request may go, or the parameters come first. */
 void client_link(struct client *cl, struct conn *server);
+/* It has no server any more. */
+void client_unlink(struct client *cl);
 extern const struct link_client_ops client_link_ops;
 
 /* client_defer.c: transactions that no server has begun yet. */
@@ -103,6 +105,9 @@ bool client_keeps(const struct conn *c);
 /* Its parameters are set again on the server that it has had all along, with all that it left there. */
 bool client_has_session(const struct client *cl);
 void client_lost(struct conn *c, const struct link_lost *l);
+/* link_client_ops. */
+bool client_may_replay(const struct conn *c);
+void client_replay(struct conn *c, struct buf *first);
 
 /*
  * client_orphan.c: a transaction that was lost with its server, until the client ends it: an aborted one. text: what the

@@ -16,7 +16,7 @@
 #include "proto/wire.h"
 
 /* A message of a batch that may have to be run again is held whole if it is no longer than this. */
-enum { RECORD_HELD = 4096 };
+enum { RECORD_HELD = 4096, REPLAY_HELD = 16384 - WIRE_HEADER };
 
 /*
  * A text is held whole for what it changes in its session if it is no longer than this. A longer one may change anything: the
@@ -474,27 +474,37 @@ static void client_on_flush(struct conn *s, const struct msg *m)
 }
 
 /* Is it of a batch that may fail for no fault of the client's, by a statement that it shares? */
-static bool client_may_rerun(const struct client *cl, const struct msg *m)
+static bool client_may_heal(const struct client *cl, const struct msg *m)
 {
 	return m->type != MSG_QUERY && (cl->names || (m->type == MSG_PARSE && m->payload[0])) &&
 	       client_changes_servers(cl);
+}
+
+/* Is it of a request that a standby may refuse, in the primary's place? */
+static bool client_may_be_refused(const struct client *cl, const struct conn *s)
+{
+	return cl->c.replays && !s->writable && cl->status == 'I' && !cl->c.replayed && !cl->pinned;
 }
 
 /* Notes what is to be expected for a message that goes to the server. sound: names end where they should. */
 static enum verdict client_send(struct client *cl, struct conn *s, const struct msg *m, bool sound, uint32_t *arg)
 {
 	enum verdict v = V_FORWARD;
+	bool heal, replay;
 
 	if (m->type != MSG_SYNC && s->ops->serves->skips(s))
 		return V_DROP;
 	if (s->ops->serves->begins(s))
 		return V_STOP;
-	if (client_may_rerun(cl, m)) {
-		if (m->have < m->len && m->len <= RECORD_HELD) {
+	heal = client_may_heal(cl, m);
+	replay = client_may_be_refused(cl, s);
+	if (heal || replay) {
+		if (sound && m->have < m->len && m->type != MSG_COPY_DATA &&
+			m->len <= (replay ? REPLAY_HELD : RECORD_HELD)) {
 			*arg = m->len;
 			return V_MORE;
 		}
-		s->ops->serves->record(s, m);
+		s->ops->serves->record(s, m, heal, replay);
 	}
 	switch (sound ? m->type : MALFORMED) {
 	case MALFORMED: client_expect_error(s); break;
@@ -511,7 +521,7 @@ static enum verdict client_send(struct client *cl, struct conn *s, const struct 
 	case MSG_COPY_DATA: return V_ALIKE;
 	default: client_on_flush(s, m); return V_FORWARD;
 	}
-	if (v == V_STOP && client_may_rerun(cl, m))
+	if ((v == V_STOP || v == V_MORE) && (heal || replay))
 		s->ops->serves->unrecord(s, m);
 	else if (v != V_MORE && v != V_CLOSED)
 		client_begin(cl);

@@ -254,6 +254,35 @@ bool ring_may_commit(const struct ring *r)
 	return false;
 }
 
+/* What is closed behind the statement is the server's last to do: it is skipped when that has failed. */
+static bool request_is_of_one(const struct request *q, bool executed)
+{
+	if (q->kind == REQ_CLOSE)
+		return executed && (q->action == ACT_FORWARD || q->action == ACT_ANSWER);
+	return q->action == ACT_FORWARD && !q->edits && !q->begins && q->ends == ENDS_NOTHING &&
+	       q->kind != REQ_COPY_END && q->kind != REQ_QUERY && (!executed || q->kind == REQ_SYNC);
+}
+
+bool ring_runs_one(const struct ring *r)
+{
+	uint32_t n[REQ_COPY_END + 1] = {0};
+	const struct request *q = ring_front(r);
+
+	if (!q || r->copying || r->skipping || r->in_copy)
+		return false;
+	if (q->kind == REQ_QUERY)
+		return r->n == 1 && q->action == ACT_FORWARD && !q->edits && q->ends == ENDS_NOTHING;
+	if (r->syncs != 1 || ring_at(r, r->n - 1)->kind != REQ_SYNC)
+		return false;
+	for (uint32_t i = 0; i < r->n; i++) {
+		q = ring_at(r, i);
+		if (!request_is_of_one(q, n[REQ_EXECUTE]) || (q->kind == REQ_PARSE && n[REQ_BIND]))
+			return false;
+		n[q->kind]++;
+	}
+	return n[REQ_PARSE] <= 1 && n[REQ_BIND] == 1 && n[REQ_EXECUTE] == 1;
+}
+
 void ring_free(struct ring *r)
 {
 	while (r->n)

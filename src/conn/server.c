@@ -184,6 +184,13 @@ static void server_gone(struct conn *c, bool broken)
 	char buf[200], said[400];
 	const char *text = broken ? stream_error(&c->stream, buf, sizeof(buf)) : "server closed the connection";
 
+	if (c->state == SS_ACTIVE && s->replay != REPLAY_NONE && !relay_is_scanned(c)) {
+		server_record_heard(s); /* an error of its that was held back is what it has said last */
+		c->need = 0;
+		relay_work(c);
+		if (conn_is_closed(c))
+			return;
+	}
 	if (c->state == SS_DIAL) {
 		dial_event(&s->login->dial, STREAM_HANGUP);
 	} else if (c->state == SS_LOGIN || c->state == SS_SETUP) {

@@ -3,10 +3,8 @@
  * that a client can have caused: others prepared the statement that it shares,
  * before a table was altered. As long as the client has heard nothing of its
  * batch, and is told in it what the result is, its name gets a new statement and
- * the batch is run again. Its messages are kept for that, as they came, until
- * they are answered.
+ * the batch is run again, from the record that server_record.c keeps.
  */
-#include <assert.h>
 #include <string.h>
 
 #include "conn/conn.h"
@@ -14,60 +12,6 @@
 #include "conn/server_priv.h"
 #include "proto/msgw.h"
 #include "proto/wire.h"
-
-enum { RECORD_MAX = 65536 };
-
-void server_record_end(struct server *s)
-{
-	if (s->recording || s->batch.data)
-		buf_free(&s->batch);
-	s->recording = s->healed = false;
-}
-
-/* Outside of a block only, and not what is sent before an earlier batch is answered: that would come before it. */
-void server_record(struct conn *c, const struct msg *m)
-{
-	struct server *s = conn_server(c);
-
-	if (ring_is_idle(&s->ring)) {
-		buf_free(&s->batch);
-		s->recording = s->status == 'I';
-		s->replied = false;
-	}
-	if (!s->recording)
-		return;
-	if (m->type == MSG_COPY_DATA || m->type == MSG_COPY_DONE || m->type == MSG_COPY_FAIL || s->ring.syncs ||
-		s->ring.queries || m->have < m->len || buf_len(&s->batch) + m->len > RECORD_MAX)
-		server_record_end(s);
-	else
-		buf_append(&s->batch, m->payload - WIRE_HEADER, (size_t)WIRE_HEADER + m->len);
-}
-
-void server_unrecord(struct conn *c, const struct msg *m)
-{
-	struct server *s = conn_server(c);
-	uint32_t n = WIRE_HEADER + m->len;
-
-	if (!s->recording || buf_failed(&s->batch))
-		return;
-	assert(buf_len(&s->batch) >= n);
-	s->batch.end -= n;
-	if (!buf_len(&s->batch))
-		buf_free(&s->batch);
-}
-
-/* A Flush has no answer: it goes with what it stood behind. */
-void server_record_trim(struct server *s)
-{
-	struct msg m;
-	size_t need;
-
-	while (s->recording && wire_scan(WIRE_CLIENT, buf_head(&s->batch), buf_len(&s->batch), &m, &need) == WIRE_OK) {
-		buf_consume(&s->batch, (size_t)WIRE_HEADER + m.len);
-		if (m.type != MSG_FLUSH)
-			return;
-	}
-}
 
 /* Is the client told anew what the result is? Else it may count on what it was told before. */
 static bool server_batch_describes(const struct server *s)
@@ -129,6 +73,7 @@ bool server_heals(struct server *s, const struct msg *m)
 		server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
 	}
 	s->recording = false;
+	s->replay = REPLAY_NONE;
 	s->healed = true;
 	relay_unread(s->c.peer, &s->batch);
 	return true;

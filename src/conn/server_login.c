@@ -517,6 +517,7 @@ static void server_ready(struct server *s, char status)
 		      (standby || !s->slot.own); /* a walsender may know no SQL */
 
 	s->status = status;
+	s->c.writable = standby && !strcmp(standby, "off");
 	if (status != 'I')
 		server_login_failed(s, "", "the server is not idle after the login", true);
 	else if (counts && !standby)

@@ -9,6 +9,7 @@
 #include "conn/server.h"
 #include "conn/session.h"
 
+struct error_fields;
 struct msg;
 struct scram_client;
 struct settings;
@@ -90,14 +91,32 @@ void server_stmt_ran(struct server *s, const struct request *q, const char *tag)
 void server_stmt_error_edited(struct server *s, const struct msg *m, const struct stmt_edits *e);
 /* The Query, which is edited, is over. */
 void server_stmt_ended(struct server *s, const struct request *q);
-/* server_heal.c: a batch that failed because a table has changed is run again. */
-void server_record(struct conn *c, const struct msg *m);
+/* server_record.c: what may have to be run again; for another server no more than this. */
+enum { REPLAY_MAX = 16384 };
+void server_record(struct conn *c, const struct msg *m, bool heal, bool replay);
 void server_unrecord(struct conn *c, const struct msg *m);
 void server_record_end(struct server *s);
 /* The oldest message of the record is answered. */
 void server_record_trim(struct server *s);
-/* Is this error one that running the batch again mends? Then that is done, and the client hears nothing of it. */
+/* The client has heard, or will hear, something of it: no other server may run it any more. */
+void server_record_heard(struct server *s);
+
+/*
+ * server_heal.c: a batch that failed because a table has changed is run again. Is this error one that running the batch again
+ * mends? Then that is done, and the client hears nothing of it.
+ */
 bool server_heals(struct server *s, const struct msg *m);
+
+/*
+ * server_replay.c: a request that a standby has refused is run again elsewhere. Does f say that nothing is written here, to
+ * a client that has not asked for that?
+ */
+bool server_refuses_writes(const struct server *s, const struct error_fields *f);
+/*
+ * m is a message for the client whose request is REPLAY_WHOLE. V_FORWARD: it is to be dealt with as ever; V_MORE: when more is
+ * there; V_CLOSED: the client has its request again, and the server is closed.
+ */
+enum verdict server_replays(struct server *s, const struct msg *m, uint32_t *arg);
 
 /* A transaction that was deferred; when its BEGIN fails: by_query: the request behind it was a Query. */
 void server_begin(struct conn *c, struct stmt *st, bool portal, bool aborted);

@@ -163,6 +163,7 @@ void server_end_batch(struct server *s)
 	}
 }
 
+/* What is cancelled is not run again. */
 void server_cancel(struct conn *c, struct conn *by)
 {
 	struct server *s = conn_server(c);
@@ -175,6 +176,8 @@ void server_cancel(struct conn *c, struct conn *by)
 		.key_len = s->key_len,
 	};
 
+	if (s->replay != REPLAY_NONE)
+		server_record_heard(s);
 	if (!s->key_len) { /* it told none in its login: it cannot be cancelled */
 		if (by)
 			conn_close(by, CLOSE_CANCEL_DONE, NULL);

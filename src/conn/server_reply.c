@@ -33,6 +33,8 @@ static enum verdict server_pass(struct server *s, const struct request *q)
 		return V_DROP;
 	if (q && q->kind != REQ_PARSE)
 		s->replied = true;
+	if (s->replay != REPLAY_NONE)
+		server_record_heard(s);
 	return V_FORWARD;
 }
 
@@ -267,18 +269,6 @@ static void server_ends_query(struct server *s, bool last)
 	server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_FORWARD});
 }
 
-/* "cannot execute ... in a read-only transaction": of a server that is believed to be the primary, if its client has not asked for that. */
-static void server_read_only(struct server *s, const struct error_fields *f)
-{
-	bool prevented =
-		!strcmp(f->routine, "PreventCommandIfReadOnly") || !strcmp(f->routine, "PreventCommandDuringRecovery");
-	const char *asked = vars_get(s->vars, "default_transaction_read_only");
-
-	if (s->slot.pool && s->slot.pool->db->cluster && prevented && !f->context[0] &&
-		(!asked || strcmp(asked, "on") != 0))
-		topology_suspect(s->endpoint, "it takes no writes");
-}
-
 static enum verdict server_on_error(struct server *s, const struct msg *m, uint32_t *arg)
 {
 	struct request *front = ring_front(&s->ring), q;
@@ -295,8 +285,10 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 	wire_error_fields(m, &f);
 	if (strlen(f.code) != 5)
 		return server_nonsense(s, "an error without an SQLSTATE");
-	if (!strcmp(f.code, "25006"))
-		server_read_only(s, &f);
+	if (s->slot.pool && s->slot.pool->db->cluster && server_refuses_writes(s, &f))
+		topology_suspect(s->endpoint, "it takes no writes");
+	if (s->replay != REPLAY_NONE)
+		server_record_heard(s);
 	fatal = !strcmp(f.severity, "FATAL") || !strcmp(f.severity, "PANIC");
 	if (fatal && server_ends(s, &f))
 		return V_CLOSED;
@@ -427,6 +419,10 @@ void server_done(struct conn *c)
 
 static enum verdict server_reply(struct server *s, const struct msg *m, uint32_t *arg)
 {
+	enum verdict v = s->replay == REPLAY_WHOLE ? server_replays(s, m, arg) : V_FORWARD;
+
+	if (v != V_FORWARD)
+		return v;
 	switch (m->type) {
 	case MSG_DATA_ROW:
 	case MSG_COPY_DATA_B: return server_on_data(s);

@@ -53,7 +53,7 @@ const char *topology_state(const struct endpoint *ep)
 
 /* ---- what fits ---- */
 
-static bool is_standby(const struct endpoint *ep)
+bool topology_is_standby(const struct endpoint *ep)
 {
 	return ep->blind ? ep->witnessed == SIGHT_STANDBY : ep->state == SIGHT_UP && ep->seen.role == SIGHT_STANDBY;
 }
@@ -112,7 +112,7 @@ static bool is_lagging(const struct database *d, const struct endpoint *ep)
 
 static bool is_replica(const struct database *d, size_t i)
 {
-	return is_standby(d->hosts[i]) && !is_lagging(d, d->hosts[i]);
+	return topology_is_standby(d->hosts[i]) && !is_lagging(d, d->hosts[i]);
 }
 
 static bool is_near(const struct database *d, size_t i)
@@ -347,6 +347,7 @@ static void remember(struct cluster *c, const struct endpoint *was)
 	*e = (struct failover){.decided_us = clock_us(),
 		.timeline = c->memory.timeline,
 		.held = count_waiting(c),
+		.replayed = c->replayed,
 		.failed = c->failed,
 		.resumed_us = -1};
 	e->detect_us = c->suspect_us != 0 ? clock_us() - c->suspect_us : 0;
@@ -356,7 +357,7 @@ static void remember(struct cluster *c, const struct endpoint *was)
 	name_host(c->now.primary, e->to, sizeof e->to);
 	snprintf(e->trigger, sizeof e->trigger, "%s", c->trigger[0] != '\0' ? c->trigger : "seen by a probe");
 	c->event = e;
-	c->failed = 0;
+	c->failed = c->replayed = 0;
 	c->trigger[0] = '\0';
 }
 
@@ -378,6 +379,16 @@ void topology_failed(struct database *d)
 		d->cluster->event->failed++;
 	else
 		d->cluster->failed++;
+}
+
+void topology_replayed(struct database *d)
+{
+	if (d->cluster == NULL)
+		return;
+	if (d->cluster->event != NULL)
+		d->cluster->event->replayed++;
+	else
+		d->cluster->replayed++;
 }
 
 void topology_decide(struct cluster *c)
@@ -414,7 +425,7 @@ static void refute(struct cluster *c)
 			return;
 	c->suspect_us = 0;
 	c->trigger[0] = '\0';
-	c->failed = 0;
+	c->failed = c->replayed = 0;
 	for (size_t i = 0; i < c->n; i++)
 		c->members[i]->refuted_us = clock_us();
 }

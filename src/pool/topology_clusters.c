@@ -62,6 +62,7 @@ static void inherit(struct cluster *c, struct cluster *o)
 	c->made_us = o->made_us;
 	c->samples = o->samples;
 	c->failed = o->failed;
+	c->replayed = o->replayed;
 	c->event = o->event;
 	o->event = NULL;
 	memcpy(c->trigger, o->trigger, sizeof c->trigger);

@@ -391,9 +391,8 @@ const char *startup_options(const char *options, bool (*set)(const char *name, c
 void wire_error_fields(const struct msg *m, struct error_fields *f)
 {
 	struct msgr r = msgr_of(m);
-	bool localized = true; /* severity is still S or nothing */
 
-	*f = (struct error_fields){"", "", "", "", "", ""};
+	*f = (struct error_fields){"", true, "", "", "", "", ""};
 	for (;;) {
 		char field = (char)msgr_u8(&r);
 		const char *text;
@@ -405,10 +404,10 @@ void wire_error_fields(const struct msg *m, struct error_fields *f)
 		switch (field) {
 		case 'V':
 			f->severity = text;
-			localized = false;
+			f->translated = false;
 			break;
 		case 'S':
-			if (localized)
+			if (f->translated)
 				f->severity = text;
 			break;
 		case 'C':

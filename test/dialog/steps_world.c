@@ -36,23 +36,24 @@ bool run_clock(struct step *s, struct world *w, struct end *e)
 	return true;
 }
 
-/* The words from the second on are name=value... */
+/* The words from the second on are name=value, or !name: one that is left out has the value "!". */
 static bool take_pairs(const struct step *s, struct bytes *out)
 {
 	bytes_free(out);
 	for (size_t i = 1; i < s->n; i++) {
-		char *eq = memchr(s->v[i].s, '=', s->v[i].n);
+		const struct token *t = &s->v[i];
+		char *eq = memchr(t->s, '=', t->n);
 
-		if (eq == NULL)
+		if (eq == NULL && t->s[0] != '!')
 			return false;
-		bytes_add(out, s->v[i].s, (size_t)(eq - s->v[i].s));
+		bytes_add(out, t->s + (eq == NULL), eq != NULL ? (size_t)(eq - t->s) : t->n - 1);
 		bytes_u8(out, 0);
-		bytes_str(out, eq + 1);
+		bytes_str(out, eq != NULL ? eq + 1 : "!");
 	}
 	return true;
 }
 
-/* server login auto|manual; server params|names name=value...; server connect accept|refuse|hang [HOST] */
+/* server login auto|manual; server params|names name=value... !name...; server connect accept|refuse|hang [HOST] */
 bool run_server(struct step *s, struct world *w, struct end *e)
 {
 	static const char *const policies[] = {"accept", "refuse", "hang"};

@@ -370,7 +370,8 @@ void world_login_reply(struct end *e, bool auth, struct bytes *out)
 	while (p != NULL && p < w->params.p + w->params.n) {
 		const char *value = p + strlen(p) + 1;
 
-		reply_parameter(e, p, value, out);
+		if (strcmp(value, "!") != 0)
+			reply_parameter(e, p, value, out);
 		p = value + strlen(value) + 1;
 	}
 	if (e->key_len == 0) {

@@ -354,8 +354,8 @@ static void test_scopes(void **state)
 	static const char *const in_database[] = {"pool_size", "min_pool_size", "reserve_pool_size", "pool_mode",
 		"query_wait_timeout", "max_db_connections", "max_db_client_connections", "server_lifetime",
 		"server_tls_sslnegotiation", "cancel_on_client_disconnect", "defer_begin", "track_sql_prepare",
-		"session_state", "max_pinned", "target_session_attrs", "failover_wait_timeout", "server_lost",
-		"max_replica_lag", "prefer_same_zone"};
+		"session_state", "max_pinned", "target_session_attrs", "failover_wait_timeout", "failover_replay",
+		"server_lost", "max_replica_lag", "prefer_same_zone"};
 	static const char *const in_user[] = {"pool_size", "reserve_pool_size", "pool_mode", "max_user_connections",
 		"query_timeout", "query_wait_timeout", "idle_transaction_timeout", "transaction_timeout",
 		"client_idle_timeout", "max_user_client_connections", "defer_begin", "track_sql_prepare",

@@ -526,6 +526,54 @@ static void test_answered(void **state)
 	ring_free(&r);
 }
 
+/* Requests as in a script. One that is answered by the pooler is in lower case, an Execute that ends a transaction is 'X'. */
+static bool runs_one(const char *script)
+{
+	struct ring r = {0};
+	bool one;
+
+	for (const char *p = script; *p; p++) {
+		bool answer = *p == 'p' || *p == 'k';
+		char kind = *p == 'k' ? 'C' : *p == 'p' ? 'P' : *p == 'X' ? 'E' : *p;
+
+		ring_push(&r, (struct request){.kind = (uint8_t)letter_kind(kind),
+				      .action = answer ? ACT_ANSWER : ACT_FORWARD,
+				      .ends = *p == 'X' ? ENDS_BY_COMMIT : ENDS_NOTHING});
+	}
+	one = ring_runs_one(&r);
+	ring_free(&r);
+	return one;
+}
+
+static void test_runs_one(void **state)
+{
+	static const char *const one[] = {"Q", "BES", "PBES", "PDBDES", "DPBES", "PBECCS", "PBECkS"};
+	static const char *const other[] = {"", "QQ", "QS", "QBES", "BE", "PBE", "PBESS", "PBESQ", "PBESBES", "PBEBES",
+		"PBEES", "PPBES", "PBBES", "PBS", "PES", "ES", "S", "CPBES", "pBES", "PBEPS", "PBEDS", "PBXS", "PDS",
+		"PBQES", "BPES", "PBPES"};
+	struct ring r = {0};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(one) / sizeof(one[0]); i++)
+		if (!runs_one(one[i]))
+			fail_msg("%s", one[i]);
+	for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++)
+		if (runs_one(other[i]))
+			fail_msg("%s", other[i]);
+	for (int action = ACT_FORWARD; action <= ACT_ANSWER; action++) {
+		ring_push(&r, (struct request){.kind = REQ_QUERY, .action = (uint8_t)action});
+		assert_int_equal(ring_runs_one(&r), action == ACT_FORWARD);
+		ring_free(&r);
+	}
+	ring_push(&r, (struct request){.kind = REQ_QUERY});
+	ring_copy_in(&r);
+	assert_false(ring_runs_one(&r));
+	ring_free(&r);
+	ring_push(&r, (struct request){.kind = REQ_QUERY, .ends = ENDS_BY_ROLLBACK});
+	assert_false(ring_runs_one(&r));
+	ring_free(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -540,6 +588,7 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_fail),
 		cmocka_unit_test(test_answered),
+		cmocka_unit_test(test_runs_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1354,6 +1354,62 @@ static void test_quiet(void **state)
 			}
 }
 
+static void test_refused(void **state)
+{
+	static const struct {
+		const char *text;
+		enum sql_refused when, nonstandard;
+	} rows[] = {
+		{"insert into t values (1)", SQL_REFUSED_FIRST, SQL_REFUSED_FIRST},
+		{" /* x */ Update t set x = ';' ; ", SQL_REFUSED_FIRST, SQL_REFUSED_FIRST},
+		{"-- x\nDELETE FROM t;;", SQL_REFUSED_FIRST, SQL_REFUSED_FIRST},
+		{"merge into t using u on true when matched then delete", SQL_REFUSED_FIRST, SQL_REFUSED_FIRST},
+		{"insert", SQL_REFUSED_FIRST, SQL_REFUSED_FIRST},
+		{"insert into t values ('\\'; x')", SQL_REFUSED_LATE, SQL_REFUSED_FIRST},
+		{"insert into t values ('\\'';')", SQL_REFUSED_FIRST, SQL_REFUSED_LATE},
+		{"insert into t values ('\\')", SQL_REFUSED_FIRST, SQL_REFUSED_LATE},
+		{"select 1 for update", SQL_REFUSED_SOON, SQL_REFUSED_SOON},
+		{"with x as (insert into t values (1)) select 1", SQL_REFUSED_SOON, SQL_REFUSED_SOON},
+		{"truncate t", SQL_REFUSED_SOON, SQL_REFUSED_SOON},
+		{"create table x as select 1", SQL_REFUSED_SOON, SQL_REFUSED_SOON},
+		{"VACUUM;", SQL_REFUSED_SOON, SQL_REFUSED_SOON},
+		{"insert into t values (1); insert into t values (2)", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"insert into t values ('1)", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"insert into t values (1) /* ", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"insert\vinto t values (1)", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"inserts into t", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"\"insert\" into t", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"(select 1 for update)", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"explain analyze insert into t values (1)", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"execute x", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"call f()", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"do $$ begin end $$", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"declare c cursor with hold for select 1", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"fetch c", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"copy t from '/x'", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"prepare x as insert into t values (1)", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"begin", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"commit", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"set x = 1", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"listen x", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{" ; ", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+		{"", SQL_REFUSED_LATE, SQL_REFUSED_LATE},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t n = strlen(rows[i].text);
+		char *copy = exact(rows[i].text, n);
+
+		if (sqlscan_refused(copy, n, true) != rows[i].when ||
+			sqlscan_refused(copy, n, false) != rows[i].nonstandard)
+			fail_msg("%s", rows[i].text);
+		free(copy);
+	}
+	/* What stands behind a NUL is nothing to the server, and such a text is not whole. */
+	assert_int_equal(sqlscan_refused("insert\0x", 8, true), SQL_REFUSED_LATE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1375,6 +1431,7 @@ int main(void)
 		cmocka_unit_test(test_changes),
 		cmocka_unit_test(test_changes_cut),
 		cmocka_unit_test(test_quiet),
+		cmocka_unit_test(test_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

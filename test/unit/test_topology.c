@@ -356,6 +356,45 @@ static void test_suspicion(void **state)
 	rig_end(&g);
 }
 
+static const struct failover *last_failover(const struct rig *g)
+{
+	return &g->r.failovers.v[(g->r.failovers.last - 1) % FAILOVERS];
+}
+
+/* What is run again counts for the change of the primary that it is a part of, before its decision and behind it. */
+static void test_replayed(void **state)
+{
+	struct rig g;
+
+	(void)state;
+	start_with_primary(&g, HEAD "rw=" ABC RW "\n");
+	topology_suspect(host(&g, "a"), "test");
+	topology_replayed(db(&g, "rw"));
+	topology_replayed(db(&g, "rw"));
+	assert_false(topology_is_standby(host(&g, "a")));
+	seen(&g, "a", SIGHT_STANDBY, 0);
+	assert_true(topology_is_standby(host(&g, "a")));
+	seen(&g, "b", SIGHT_WRITABLE, 2);
+	assert_string_equal(fit(&g, "rw"), "b");
+	assert_int_equal(last_failover(&g)->replayed, 2);
+	topology_replayed(db(&g, "rw"));
+	assert_int_equal(last_failover(&g)->replayed, 3);
+	/* A suspicion that was groundless takes its own with it. */
+	pass(&g, 2 * USEC);
+	topology_resumed(db(&g, "rw"));
+	topology_suspect(host(&g, "b"), "test");
+	topology_replayed(db(&g, "rw"));
+	pass(&g, 1000);
+	seen(&g, "a", SIGHT_STANDBY, 0);
+	seen(&g, "b", SIGHT_WRITABLE, 2);
+	seen(&g, "c", SIGHT_STANDBY, 0);
+	seen(&g, "b", SIGHT_STANDBY, 0);
+	seen(&g, "a", SIGHT_WRITABLE, 3);
+	assert_int_equal(last_failover(&g)->timeline, 3);
+	assert_int_equal(last_failover(&g)->replayed, 0);
+	rig_end(&g);
+}
+
 /* Connections of clients are all that is known: one is tried after the other, and what they say counts. */
 static void test_blind(void **state)
 {
@@ -620,6 +659,7 @@ int main(void)
 		cmocka_unit_test(test_moved),
 		cmocka_unit_test(test_promoted_behind_name),
 		cmocka_unit_test(test_suspicion),
+		cmocka_unit_test(test_replayed),
 		cmocka_unit_test(test_blind),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_merge),

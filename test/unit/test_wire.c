@@ -619,6 +619,20 @@ static void test_error_fields(void **state)
 	check_fields("M", 1, "", "", "", "", "");
 }
 
+static void test_translated(void **state)
+{
+	struct msg m = {.type = 'E', .len = 16, .payload = "VERROR\0SFEHLER\0", .have = 16};
+	struct error_fields f;
+
+	(void)state;
+	wire_error_fields(&m, &f);
+	assert_false(f.translated);
+	m = (struct msg){.type = 'E', .len = 8, .payload = "SERROR\0\0", .have = 8};
+	wire_error_fields(&m, &f);
+	assert_true(f.translated);
+	assert_string_equal(f.severity, "ERROR");
+}
+
 /* What wire_is_whole() takes, wire_scan() finds to be the same; most whole messages it takes. */
 static void test_whole(void **state)
 {
@@ -670,6 +684,7 @@ int main(void)
 		cmocka_unit_test(test_startup_params),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_error_fields),
+		cmocka_unit_test(test_translated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

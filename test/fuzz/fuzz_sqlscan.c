@@ -142,6 +142,9 @@ static void check_looks(const char *p, size_t n, bool whole, bool standard)
 	FUZZ_CHECK(statements > 0 || !may_set || r == SQLSCAN_UNKNOWN || memchr(p, '_', n) != NULL ||
 		   memchr(p, '&', n) != NULL);
 	(void)sqlscan_has_now(p, n, whole, standard);
+	/* What may be run again is one statement that changes nothing of its session. */
+	FUZZ_CHECK(!whole || sqlscan_refused(p, n, standard) == SQL_REFUSED_LATE ||
+		   (statements == 1 && r == SQLSCAN_END && tx.kind == SQL_TX_NONE));
 	if (tx.kind == SQL_TX_NONE)
 		return;
 	FUZZ_CHECK(statements == 1 && r == SQLSCAN_END && changes == 0 && !empty && !plain);

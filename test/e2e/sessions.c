@@ -4,6 +4,7 @@
  * notifications, and what becomes of the work of a client that leaves.
  */
 #include <arpa/inet.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "e2e/modes.h"
@@ -642,7 +643,7 @@ static void send_query(int fd, const char *sql)
 }
 
 /* What it sent before its Terminate is run, although it reads nothing any more. */
-static void goodbye(const char *mode)
+static void say_goodbye(const char *mode, bool answered)
 {
 	struct bouncer *b = start(mode, 1);
 	const char *table = e2e_text("goodbye_%s", mode);
@@ -651,12 +652,20 @@ static void goodbye(const char *mode)
 	pg_value(pg_shared(), "create table %s (n int); grant all on %s to public", table, table);
 	log_in(fd);
 	send_query(fd, e2e_text("insert into %s values (1)", table));
+	if (answered) /* which makes the kernel send a reset in place of an end */
+		WAIT_UNTIL(poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 0) == 1);
 	send_query(fd, e2e_text("insert into %s select 2 from pg_sleep(0.2)", table));
 	assert_true(raw_message(fd, 'X', "", 0));
 	raw_close(fd);
 	WAIT_UNTIL(strcmp(pg_value(pg_shared(), "select coalesce(sum(n), 0) from %s", table), "3") == 0);
 	is_alive(client(b));
 	pg_value(pg_shared(), "drop table %s", table);
+}
+
+static void goodbye(const char *mode)
+{
+	say_goodbye(mode, false);
+	say_goodbye(mode, true);
 }
 IN_EACH_MODE(goodbye)
 

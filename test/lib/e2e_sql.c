@@ -3,6 +3,7 @@
  * test's connections and results are remembered and closed after it.
  */
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -283,6 +284,9 @@ int raw_connect(int port, const char *path)
 		close(fd);
 		return -1;
 	}
+	/* As libpq does: what waits to be sent is lost when a socket is closed with an answer unread. */
+	if (!path)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	sockets[n_sockets++] = fd;
 	return fd;
 }

@@ -62,8 +62,8 @@ enum cluster_hold {
 
 struct cluster_decision {
 	enum cluster_say say;
-	const void *primary;   /* SERVE */
-	bool moved;	       /* SERVE: it is another one than before, or one on another timeline behind the same name */
+	const void *primary; /* SERVE */
+	bool moved;	     /* SERVE: it is another one than before, or one on another timeline behind the same name */
 	enum cluster_hold why; /* HOLD */
 };
 

@@ -137,9 +137,19 @@ static void monitor_idle(struct server *s)
 		server_goto(s, SS_IDLE);
 }
 
+/*
+ * Since when a connection to there comes to the server that has answered on s. A connection that has answered before
+ * is led to another server only by a pooler on the way, which may have done so to any other one.
+ */
+static int64_t same_server_since(const struct monitor *m, const struct server *s)
+{
+	return m->endpoint->sure_us > s->c.connected_us ? clock_us() : s->c.connected_us;
+}
+
 static void role_done(struct server *s, const struct ownq_result *r, void *arg)
 {
 	struct monitor *m = arg;
+	int64_t since_us = same_server_since(m, s);
 
 	monitor_idle(s);
 	if (!r->ok || m->odd || !m->found.answers) {
@@ -150,7 +160,7 @@ static void role_done(struct server *s, const struct ownq_result *r, void *arg)
 	monitor_answered(m);
 	memcpy(m->endpoint->lsn, m->lsn, sizeof(m->endpoint->lsn));
 	m->endpoint->lsn_us = clock_us();
-	topology_seen(m->endpoint, &m->found, &s->c.remote, s->c.connected_us);
+	topology_seen(m->endpoint, &m->found, &s->c.remote, since_us);
 	monitor_rearm(m);
 }
 

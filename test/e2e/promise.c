@@ -18,7 +18,7 @@
 #include <unistd.h>
 #include "lib/e2e.h"
 
-enum { CLIENTS = 50, POOL = 10, ROWS_MAX = 4000000 };
+enum { CLIENTS = 50, POOL = 10, ROWS_MAX = 50000000 };
 
 /* What became of a row. */
 enum fate { NEVER, ACKNOWLEDGED, UNKNOWN, REFUSED };
@@ -157,6 +157,8 @@ static void *work(void *arg)
 		if (fate == ACKNOWLEDGED)
 			from = now_us();
 	}
+	if (!l->stop && PQstatus(c) == CONNECTION_OK)
+		fprintf(stderr, "no room for more than %d rows\n", ROWS_MAX);
 	PQfinish(c);
 	free(w);
 	return NULL;

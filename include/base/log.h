@@ -48,13 +48,16 @@ void log_vmsg(enum log_level level, const char *prefix, const char *fmt, va_list
 
 /*
  * The same line again and again (a server that refuses): at most one in 10 s,
- * the next one then ends with " (N times in S s)". Zero-initialise the state;
- * a line of another text is written at once.
+ * the next one then ends with " (N times in S s)". Zero-initialise the state,
+ * which remembers many lines; one of another text is written at once.
  */
+enum { LOG_REPEAT_LINES = 256 };
 struct log_repeat {
-	uint64_t hash;
-	int64_t since_us;
-	unsigned held;
+	struct log_repeat_line {
+		uint64_t hash;
+		int64_t since_us;
+		unsigned held;
+	} lines[LOG_REPEAT_LINES];
 };
 void log_repeated(struct log_repeat *r, enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

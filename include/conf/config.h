@@ -125,6 +125,9 @@ bool config_list_has(const char *list, const char *name);
 /* The same of server parameters, whose names have no case (ignore_startup_parameters, track_extra_parameters). */
 bool config_list_has_parameter(const char *list, const char *name);
 
+/* Errors from number `from` on that begin with the name of a setting, and have no place, get the one where it was set. */
+void config_locate(const struct config *c, struct errs *errs, size_t from);
+
 /* Has anybody set it, in the file or on the console? */
 bool config_is_set(const struct config *c, enum param_id id);
 

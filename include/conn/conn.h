@@ -191,7 +191,7 @@ struct pooler {
 	struct htab keys;	 /* struct cancel_key.node */
 	TAILQ_HEAD(, listener) listeners;
 	struct timer accept_again; /* back-off after EMFILE */
-	struct log_repeat accept_said;
+	struct log_repeat said;	   /* lines of the log that may come again and again */
 	const struct console_ops *console;
 	void *console_ctx;
 	/*

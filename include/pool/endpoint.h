@@ -24,10 +24,9 @@ struct endpoint {
 	char *host; /* name, address, "/directory", "@abstract" */
 	uint16_t port;
 	uint32_t generation;
-	unsigned connections;	/* open or being opened */
-	int64_t failed_us;	/* when the last attempt failed; 0: it did not */
-	struct log_repeat said; /* its last failure in the log */
-	bool old;		/* it rejects every version of the protocol but 3.0 */
+	unsigned connections; /* open or being opened */
+	int64_t failed_us;    /* when the last attempt failed; 0: it did not */
+	bool old;	      /* it rejects every version of the protocol but 3.0 */
 
 	/* Where its role counts (pool/topology.h): what its monitor has seen. */
 	struct cluster *cluster; /* NULL: its role counts nowhere */

@@ -515,7 +515,12 @@ bool control_has_clients(const struct control *c)
 
 bool control_has_servers(const struct control *c)
 {
-	return !TAILQ_EMPTY(&c->pooler->servers);
+	struct conn *i;
+
+	TAILQ_FOREACH (i, &c->pooler->servers, all)
+		if (conn_server(i)->solo == NULL)
+			return true;
+	return false;
 }
 
 static void close_asks(struct ask_list *asks)

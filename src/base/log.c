@@ -297,8 +297,9 @@ void log_msg(enum log_level level, const char *fmt, ...)
 void log_repeated(struct log_repeat *r, enum log_level level, const char *fmt, ...)
 {
 	char text[LOG_TEXT];
-	int64_t passed_us = clock_us() - r->since_us;
+	struct log_repeat_line *l;
 	int saved = errno;
+	int64_t passed_us;
 	uint64_t hash;
 	va_list ap;
 
@@ -309,18 +310,18 @@ void log_repeated(struct log_repeat *r, enum log_level level, const char *fmt, .
 	va_end(ap);
 
 	hash = hash_str(text) | 1; /* not 0: 0 is a state that has seen no line */
-	if (hash == r->hash && passed_us < REPEAT_US) {
-		r->held++;
+	l = &r->lines[(hash >> 32) % LOG_REPEAT_LINES];
+	passed_us = clock_us() - l->since_us;
+	if (hash == l->hash && passed_us < REPEAT_US) {
+		l->held++;
 		errno = saved;
 		return;
 	}
-	if (hash == r->hash && r->held > 0)
-		log_msg(level, "%s (%u times in %lld s)", text, r->held + 1, (long long)(passed_us / USEC));
+	if (hash == l->hash && l->held > 0)
+		log_msg(level, "%s (%u times in %lld s)", text, l->held + 1, (long long)(passed_us / USEC));
 	else
 		log_msg(level, "%s", text);
-	r->hash = hash;
-	r->since_us = clock_us();
-	r->held = 0;
+	*l = (struct log_repeat_line){.hash = hash, .since_us = clock_us()};
 	errno = saved;
 }
 

@@ -81,6 +81,8 @@ static void check_server_tls(const struct config *c, struct errs *errs)
 
 static void check_database(const struct config *c, struct errs *errs, const struct config_database *d)
 {
+	char why[256];
+
 	if (c->set.auth_type == AUTH_ANY && d->user == NULL)
 		errs_add(errs, d->file, d->line, "database \"%s\": auth_type any needs user in every database",
 			d->name);
@@ -89,6 +91,8 @@ static void check_database(const struct config *c, struct errs *errs, const stru
 		errs_add(errs, d->file, d->line,
 			"database \"%s\": server_tls_sslnegotiation direct needs server_tls_sslmode require or stronger",
 			d->name);
+	if (d->password_file != NULL && !file_can_read(d->password_file, why, sizeof(why)))
+		errs_add(errs, d->file, d->line, "database \"%s\": password_file cannot be read: %s", d->name, why);
 }
 
 static int by_place(const void *a, const void *b)
@@ -129,6 +133,26 @@ void config_check(const struct config *c, struct errs *errs)
 	for (size_t i = 0; i < n; i++)
 		check_database(c, errs, all[i]);
 	xfree(MEM_CONFIG, all);
+}
+
+void config_locate(const struct config *c, struct errs *errs, size_t from)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
+	char name[64];
+
+	for (size_t i = from; i < errs->n; i++) {
+		struct err *one = &errs->v[i];
+		const struct param *p;
+		const struct setting_origin *o;
+
+		snprintf(name, sizeof(name), "%.*s", (int)strspn(one->text, letters), one->text);
+		p = param_find(name);
+		o = p != NULL ? &c->origin[p - param_table] : NULL;
+		if (one->file != NULL || o == NULL || o->file == NULL)
+			continue;
+		one->file = xstrdup(MEM_CONFIG, o->file);
+		one->line = o->line;
+	}
 }
 
 /* ---- what is odd but works ---- */

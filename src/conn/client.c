@@ -126,10 +126,10 @@ static void client_gone(struct conn *c, bool broken)
 {
 	struct client *cl = conn_client(c);
 
-	if (broken)
-		conn_close(c, CLOSE_CLIENT_BROKEN, NULL);
-	else if (c->state == CS_STARTUP && !cl->login && !buf_len(&c->in))
+	if (c->state == CS_STARTUP && !cl->login && !buf_len(&c->in))
 		conn_close(c, CLOSE_PROBE, NULL);
+	else if (broken)
+		conn_close(c, CLOSE_CLIENT_BROKEN, NULL);
 	else
 		conn_close(c, CLOSE_CLIENT_GONE, NULL);
 }
@@ -299,12 +299,14 @@ static void client_leave_registry(struct client *cl)
 	cl->user = NULL;
 }
 
+/* What is under way for one that went away is its own to say; for one that is thrown out it is always cancelled. */
 static bool client_wants_cancel(const struct client *cl)
 {
 	const struct config_database *conf = cl->db ? cl->db->conf : NULL;
 
-	return cl->c.why != CLOSE_TERMINATE &&
-	       param_effective(PARAM_cancel_on_client_disconnect, NULL, conf ? &conf->over : NULL, client_settings(cl));
+	if (cl->c.why != CLOSE_CLIENT_GONE && cl->c.why != CLOSE_CLIENT_BROKEN)
+		return cl->c.why != CLOSE_TERMINATE;
+	return param_effective(PARAM_cancel_on_client_disconnect, NULL, conf ? &conf->over : NULL, client_settings(cl));
 }
 
 static void client_closing(struct conn *c, const char *text)

@@ -23,7 +23,7 @@ static void client_warn(struct client *cl, const struct session_text *t)
 	session_note(&found, t, false);
 	if (found) {
 		cl->session_state = STATE_IGNORE; /* once a client */
-		conn_log(&cl->c, LL_WARNING, "session state is not kept: %.*s", (int)(t->n < 64 ? t->n : 64), t->p);
+		conn_log(&cl->c, LL_WARNING, "session state is not kept in this pool mode");
 		if (relay_at_boundary(&cl->c))
 			msgw_notice(relay_out(&cl->c), &e);
 	}

@@ -68,15 +68,40 @@ static void listener_tune(const struct pooler *p, int fd)
 		.socket_buffer = (int)s->tcp_socket_buffer,
 	};
 
+	int seconds = (int)s->tcp_defer_accept;
+
 	stream_tune_socket(fd, &t);
+	if (seconds)
+		setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds));
+}
+
+/* What another configuration has set, as a new socket has it. That its buffers grow by themselves does not come back. */
+static void listener_untune(int fd)
+{
+	static const struct {
+		int level, name;
+	} options[] = {{SOL_SOCKET, SO_KEEPALIVE}, {IPPROTO_TCP, TCP_KEEPCNT}, {IPPROTO_TCP, TCP_KEEPIDLE},
+		{IPPROTO_TCP, TCP_KEEPINTVL}, {IPPROTO_TCP, TCP_USER_TIMEOUT}, {IPPROTO_TCP, TCP_DEFER_ACCEPT}};
+	int fresh = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), value;
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		socklen_t n = sizeof(value);
+
+		if (!getsockopt(fresh, options[i].level, options[i].name, &value, &n))
+			setsockopt(fd, options[i].level, options[i].name, &value, n);
+	}
+	if (fresh >= 0)
+		close(fresh);
 }
 
 void listener_configure(struct pooler *p)
 {
 	struct listener *l;
 
-	TAILQ_FOREACH (l, &p->listeners, link)
+	TAILQ_FOREACH (l, &p->listeners, link) {
+		listener_untune(l->fd);
 		listener_tune(p, l->fd);
+	}
 }
 
 static struct addr listener_peer(const struct listener *l, int fd, const struct sockaddr_storage *ss, socklen_t len)
@@ -120,7 +145,7 @@ static void listener_accept(evutil_socket_t fd, short what, void *arg)
 		int new = accept4(fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (new < 0 && listener_is_out_of(errno)) {
-			log_repeated(&p->accept_said, LL_WARNING, "accept() failed: %s: no new clients for a second",
+			log_repeated(&p->said, LL_WARNING, "accept() failed: %s: no new clients for a second",
 				strerror(errno));
 			listener_pause(p);
 		}
@@ -167,11 +192,6 @@ static int listener_socket(int family, const struct sockaddr *sa, socklen_t len,
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	if (family != AF_UNIX && set->tcp_defer_accept) {
-		int seconds = (int)set->tcp_defer_accept;
-
-		setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds));
-	}
 	if (!bind(fd, sa, len) && !listen(fd, (int)set->listen_backlog))
 		return fd;
 	saved = errno;
@@ -295,6 +315,16 @@ static bool listener_inherit(struct pooler *p, int fd, struct errs *errs)
 	return true;
 }
 
+static void listener_warn_of_unused(const struct config *c)
+{
+	static const enum param_id unused[] = {PARAM_listen_addr, PARAM_unix_socket_dir};
+
+	for (size_t i = 0; i < sizeof(unused) / sizeof(unused[0]); i++)
+		if (c->origin[unused[i]].file)
+			log_msg(LL_WARNING, "%s is not used: sockets were handed over (LISTEN_FDS)",
+				param_table[unused[i]].name);
+}
+
 bool listener_open_all(struct pooler *p, int n_inherited, struct errs *errs)
 {
 	const struct settings *set = &p->registry.config->set;
@@ -303,8 +333,10 @@ bool listener_open_all(struct pooler *p, int n_inherited, struct errs *errs)
 
 	for (int i = 0; i < n_inherited; i++)
 		ok = listener_inherit(p, FIRST_INHERITED + i, errs) && ok;
-	if (n_inherited)
+	if (n_inherited) {
+		listener_warn_of_unused(p->registry.config);
 		return ok;
+	}
 	list = xstrdup(MEM_MISC, set->listen_addr);
 	for (word = strtok_r(list, ", \t", &save); word; word = strtok_r(NULL, ", \t", &save))
 		ok = listener_open_tcp(p, word, errs) && ok;

@@ -227,11 +227,13 @@ static bool pooler_make_server_tls(const struct settings *s, struct tls_ctx **ou
 bool pooler_configure(struct pooler *p, struct config *c, struct errs *errs)
 {
 	struct tls_ctx *client_tls = NULL, *server_tls = NULL;
+	size_t errs_before = errs->n;
 	bool ok = pooler_make_client_tls(&c->set, &client_tls, errs);
 	struct conn *conn;
 
 	ok = pooler_make_server_tls(&c->set, &server_tls, errs) && ok;
 	if (!ok) {
+		config_locate(c, errs, errs_before);
 		tls_ctx_unref(&client_tls);
 		tls_ctx_unref(&server_tls);
 		return false;

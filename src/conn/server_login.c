@@ -3,16 +3,14 @@
  * (manual, 55.2.1). Called by server.c; what happens after the first
  * ReadyForQuery is not its business.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "auth/scram.h"
 #include "auth/secret.h"
 #include "base/mem.h"
 #include "conf/authfile.h"
+#include "conf/file.h"
 #include "conn/link.h"
 #include "conn/ownq.h"
 #include "conn/relay.h"
@@ -39,20 +37,16 @@ enum auth_request {
 /* The first line of a file, for secrets that are rotated; NULL when it cannot be read. */
 static char *password_from_file(const char *path)
 {
-	char *text = xmalloc(MEM_LOGIN, PASSWORD_FILE_MAX + 1);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, PASSWORD_FILE_MAX);
+	char *text, *password, why[256];
+	size_t n;
 
-	if (fd >= 0)
-		close(fd);
-	if (n < 0) {
-		log_msg(LL_WARNING, "cannot read password_file \"%s\": %s", path, strerror(errno));
-		xfree(MEM_LOGIN, text);
+	if (!file_read(path, PASSWORD_FILE_MAX, &text, &n, why, sizeof(why))) {
+		log_msg(LL_WARNING, "cannot read password_file \"%s\": %s", path, why);
 		return NULL;
 	}
-	text[n] = '\0';
-	text[strcspn(text, "\r\n")] = '\0';
-	return text;
+	password = xstrndup(MEM_LOGIN, text, strcspn(text, "\r\n"));
+	file_release(&text, n);
+	return password;
 }
 
 static const struct config_database *server_entry(const struct server *s)
@@ -282,7 +276,7 @@ void server_login_failed(struct server *s, const char *code, const char *text, b
 		snprintf(s->solo->code, sizeof(s->solo->code), "%s", code);
 	if (!secure && !old) {
 		endpoint_failed(s->endpoint);
-		log_repeated(&s->endpoint->said, LL_WARNING, "server login failed: %s/%s at %s:%u: %s%s%s",
+		log_repeated(&s->c.pooler->said, LL_WARNING, "server login failed: %s/%s at %s:%u: %s%s%s",
 			server_dbname(s), server_user(s), s->endpoint->host[0] ? s->endpoint->host : "unix_socket_dir",
 			s->endpoint->port, kept, code[0] ? ", SQLSTATE " : "", code);
 	}

@@ -523,6 +523,24 @@ static void int_waits_for_servers(void **state)
 	assert_int_equal(bouncer_wait_exit(b), 0);
 }
 
+static void int_does_not_wait_for_monitors(void **state)
+{
+	struct bouncer *b = bouncer_start(&(struct bouncer_options){
+		.databases = e2e_text("app = host=127.0.0.1 port=%d dbname=postgres target_session_attrs=read-write",
+			pg_port(pg_shared())),
+		.settings = "monitor_user = app_scram",
+	});
+	PGconn *c = client(b);
+
+	(void)state;
+	db_value(c, "begin");
+	bouncer_signal(b, SIGINT);
+	WAIT_UNTIL(raw_connect(bouncer_port(b), NULL) < 0);
+	assert_true(bouncer_running(b));
+	db_value(c, "commit");
+	assert_int_equal(bouncer_wait_exit(b), 0);
+}
+
 static void the_second_signal_is_meant(void **state)
 {
 	static const int first[] = {SIGTERM, SIGINT, SIGTERM, SIGINT}, second[] = {SIGTERM, SIGINT, SIGINT, SIGQUIT};
@@ -680,10 +698,11 @@ static void no_secret_is_logged(void **state)
 
 static void a_probe_is_not_logged(void **state)
 {
-	static const char *const levels[] = {NULL, "-v"};
+	static const char *const levels[] = {NULL, "-v", NULL, "-v"};
 
 	(void)state;
 	for (size_t i = 0; i < LENGTH(levels); i++) {
+		struct linger reset = {.l_onoff = i >= 2};
 		struct bouncer *b = bouncer_start(&(struct bouncer_options){
 			.args = levels[i] ? ARGS(levels[i]) : NULL, .settings = "tcp_defer_accept = 0"});
 		struct sockaddr_in sin;
@@ -694,6 +713,7 @@ static void a_probe_is_not_logged(void **state)
 		assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
 		from = e2e_text("@127.0.0.1:%d ", ntohs(sin.sin_port));
 		WAIT_UNTIL(bouncer_number(b, "LISTS", "list", "login_clients", "items") > 0);
+		assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
 		raw_close(fd);
 		WAIT_UNTIL(bouncer_number(b, "LISTS", "list", "login_clients", "items") == 0);
 		if (levels[i])
@@ -928,6 +948,7 @@ static void listening_sockets_are_handed_over(void **state)
 	WAIT_UNTIL(strstr(e2e_read(log), "process up") || e2e_ended(pid, &status));
 	db_value(db_connect("host=127.0.0.1 port=%d dbname=app user=app_scram", ntohs(sin.sin_port)), "select 1");
 	/* They take the place of its own. */
+	contains(e2e_read(log), "WARNING listen_addr is not used: sockets were handed over (LISTEN_FDS)");
 	assert_int_equal(raw_connect(bouncer_port(b), NULL), -1);
 	assert_false(exists(e2e_text("%s/.s.PGSQL.%d", bouncer_dir(b), bouncer_port(b))));
 	kill(pid, SIGQUIT);
@@ -1036,6 +1057,7 @@ int main(void)
 		e2e_test(quit_ends_at_once),
 		e2e_test(term_waits_for_clients),
 		e2e_test(int_waits_for_servers),
+		e2e_test(int_does_not_wait_for_monitors),
 		e2e_test(the_second_signal_is_meant),
 		e2e_test(the_log_file_is_opened_again),
 		e2e_test(quiet_is_quiet),

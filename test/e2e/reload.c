@@ -551,6 +551,8 @@ static void certificates(void **state)
 	e2e_file("live.key", 0600, e2e_read(e2e_text("%s/first.key", tls_dir())));
 	detail = reload_fails(b, &o);
 	assert_non_null(strstr(detail, "live."));
+	assert_non_null(strstr(detail, ".ini:"));
+	assert_non_null(strstr(detail, ": client_tls_key_file: "));
 	e2e_file("live.crt", 0644, "-----BEGIN CERTIFICATE-----\nnonsense\n");
 	reload_fails(b, &o);
 	db_value(db_connect("%s", others), "select 1");
@@ -728,6 +730,42 @@ static void what_needs_a_restart_stays(void **state)
 	db_value(client(b), "select 1");
 }
 
+/* Of what was accepted on port: 0 none, 1 for what is not acknowledged yet, 2 whether its peer is still there. */
+static unsigned timer_of(int fd, int port)
+{
+	struct sockaddr_in sin;
+	socklen_t len = sizeof sin;
+	const char *ends, *line;
+	unsigned timer;
+
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+	ends = e2e_text(":%04X 0100007F:%04X ", port, ntohs(sin.sin_port));
+	line = strstr(e2e_read("/proc/net/tcp"), ends);
+	assert_non_null(line);
+	assert_int_equal(sscanf(line + strlen(ends), "%*x %*x:%*x %x", &timer), 1);
+	return timer;
+}
+
+/* Who comes from then on is as the new file has it, by the same listening sockets. */
+static void listening_sockets_are_tuned_anew(void **state)
+{
+	struct bouncer *b = bouncer_start(NULL);
+	PGconn *c;
+
+	(void)state;
+	c = client(b);
+	WAIT_UNTIL(timer_of(PQsocket(c), bouncer_port(b)) == 2);
+	reload(b, &(struct bouncer_options){.settings = "tcp_keepalive = 0\ntcp_defer_accept = 0"});
+	c = client(b);
+	WAIT_UNTIL(timer_of(PQsocket(c), bouncer_port(b)) == 0);
+	/* It is there without having said a word. */
+	raw_connect(bouncer_port(b), NULL);
+	WAIT_UNTIL(bouncer_number(b, "LISTS", "list", "login_clients", "items") > 0);
+	reload(b, &(struct bouncer_options){.settings = "tcp_keepalive = 1"});
+	c = client(b);
+	WAIT_UNTIL(timer_of(PQsocket(c), bouncer_port(b)) == 2);
+}
+
 /* Everything at once, as often as it can. */
 static void many_changes_under_load(void **state)
 {
@@ -785,6 +823,7 @@ int main(void)
 		reload_test(what_was_paused_stays_so),
 		reload_test(a_fault_changes_nothing),
 		reload_test(what_needs_a_restart_stays),
+		reload_test(listening_sockets_are_tuned_anew),
 		reload_test(many_changes_under_load),
 	};
 

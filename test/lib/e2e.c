@@ -363,24 +363,24 @@ char *e2e_make_folder(const char *name, mode_t mode)
 	return path;
 }
 
+/* What a file of /proc has is not known before it is read. */
 char *e2e_read(const char *path)
 {
-	struct stat st;
-	struct text *t;
-	size_t n = 0;
-	ssize_t r;
+	size_t n = 0, size = 4096;
+	struct text *t = NULL;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t r;
 
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		if (fd >= 0)
-			close(fd);
+	if (fd < 0)
 		return e2e_text("%s", "");
-	}
-	t = malloc(sizeof(*t) + (size_t)st.st_size + 1);
-	if (!t)
-		die("malloc");
-	while (n < (size_t)st.st_size && (r = read(fd, t->s + n, (size_t)st.st_size - n)) > 0)
-		n += (size_t)r;
+	do {
+		size *= 2;
+		t = realloc(t, sizeof(*t) + size + 1);
+		if (!t)
+			die("malloc");
+		while (n < size && (r = read(fd, t->s + n, size - n)) > 0)
+			n += (size_t)r;
+	} while (n == size);
 	close(fd);
 	t->s[n] = '\0';
 	t->next = texts;

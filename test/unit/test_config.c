@@ -392,6 +392,8 @@ static const struct fault {
 	{"[pgbouncer]\nserver_tls_cert_file=/dev/null\nserver_tls_ca_file=/\n",
 		"main:2: server_tls_cert_file needs server_tls_key_file too\n"
 		"main:3: server_tls_ca_file cannot be read: it is a directory\n"},
+	{"[databases]\na = user=u password_file=/nonexistent/file\n",
+		"main:2: database \"a\": password_file cannot be read: No such file or directory\n"},
 	{"[pgbouncer]\nserver_tls_key_file=/dev/null\n",
 		"main:2: server_tls_key_file needs server_tls_cert_file too\n"},
 	{"[pgbouncer]\nserver_tls_sslnegotiation=direct\n",
@@ -425,6 +427,28 @@ static void test_nul_bytes(void **state)
 	assert_string_equal(faults("\0", 1), "main:1: a NUL byte in this line\n");
 }
 
+static void test_locate(void **state)
+{
+	struct config *c = parse("[pgbouncer]\n\nserver_tls_ciphers = nonsense\n");
+	struct errs errs = {0};
+	char line[200];
+
+	(void)state;
+	errs_add(&errs, NULL, 0, "server_tls_ciphers: of before");
+	errs_add(&errs, NULL, 0, "server_tls_ciphers: no usable cipher");
+	errs_add(&errs, "file", 7, "server_tls_ciphers: elsewhere");
+	errs_add(&errs, NULL, 0, "server_tls_protocols: not set");
+	errs_add(&errs, NULL, 0, "no name");
+	config_locate(c, &errs, 1);
+	assert_string_equal(errs_format(&errs, 0, line, sizeof line), "server_tls_ciphers: of before");
+	assert_string_equal(errs_format(&errs, 1, line, sizeof line), "main:3: server_tls_ciphers: no usable cipher");
+	assert_string_equal(errs_format(&errs, 2, line, sizeof line), "file:7: server_tls_ciphers: elsewhere");
+	assert_string_equal(errs_format(&errs, 3, line, sizeof line), "server_tls_protocols: not set");
+	assert_string_equal(errs_format(&errs, 4, line, sizeof line), "no name");
+	errs_free(&errs);
+	config_unref(&c);
+}
+
 static void test_missing_file(void **state)
 {
 	struct errs errs = {0};
@@ -445,7 +469,7 @@ static void test_database(void **state)
 				 "plain =\n"
 				 "full = host=h port=1 dbname=d user=u password='p''w' connect_query='select 1; --' "
 				 "client_encoding=UTF8 datestyle=ISO timezone=UTC application_name='my app'\n"
-				 "file = host=/run user=u password_file=/secret\n");
+				 "file = host=/run user=u password_file=/dev/null\n");
 	const struct config_database *d = config_database_find(c, "plain");
 
 	(void)state;
@@ -470,7 +494,7 @@ static void test_database(void **state)
 	assert_string_equal(d->timezone, "UTC");
 	assert_string_equal(d->application_name, "my app");
 	d = config_database_find(c, "file");
-	assert_string_equal(d->password_file, "/secret");
+	assert_string_equal(d->password_file, "/dev/null");
 	assert_null(d->password);
 	assert_null(config_database_find(c, "other"));
 	assert_null(config_database_find(c, "PLAIN"));
@@ -1140,6 +1164,7 @@ int main(void)
 		TEST(test_header_resets),
 		TEST(test_faults),
 		TEST(test_nul_bytes),
+		TEST(test_locate),
 		TEST(test_missing_file),
 		TEST(test_database),
 		TEST(test_hosts),

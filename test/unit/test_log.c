@@ -332,7 +332,7 @@ static void test_long_lines(void **state)
 
 static void test_repeated(void **state)
 {
-	struct log_repeat r = {0};
+	static struct log_repeat r;
 
 	(void)state;
 	clock_hold(100 * USEC);
@@ -349,23 +349,30 @@ static void test_repeated(void **state)
 	assert_int_equal(captured_lines, 2);
 	assert_string_equal(captured, "server a refused (10 times in 12 s)");
 
-	/* Another text comes at once. */
-	log_repeated(&r, LL_WARNING, "server %s refused", "a");
-	assert_int_equal(captured_lines, 2);
-	log_repeated(&r, LL_WARNING, "server %s refused", "b");
-	assert_int_equal(captured_lines, 3);
+	/* Another text comes at once, and in turn with it the first is still known. */
+	for (int i = 0; i < 3; i++) {
+		log_repeated(&r, LL_WARNING, "server %s refused", "a");
+		assert_int_equal(captured_lines, i == 0 ? 2 : 3);
+		log_repeated(&r, LL_WARNING, "server %s refused", "b");
+		assert_int_equal(captured_lines, 3);
+	}
 	assert_string_equal(captured, "server b refused");
 
-	/* Seldom enough: every one, without a count. */
 	clock_hold(122 * USEC);
 	log_repeated(&r, LL_WARNING, "server %s refused", "b");
-	assert_string_equal(captured, "server b refused");
+	assert_string_equal(captured, "server b refused (3 times in 10 s)");
 	assert_int_equal(captured_lines, 4);
+
+	/* Seldom enough: every one, without a count. */
+	clock_hold(132 * USEC);
+	log_repeated(&r, LL_WARNING, "server %s refused", "b");
+	assert_string_equal(captured, "server b refused");
+	assert_int_equal(captured_lines, 5);
 
 	/* What is not wanted leaves the state alone. */
 	log_repeated(&r, LL_NOISE, "noise");
 	log_repeated(&r, LL_WARNING, "server %s refused", "b");
-	assert_int_equal(captured_lines, 4);
+	assert_int_equal(captured_lines, 5);
 	clock_hold(-1);
 }
 

@@ -156,22 +156,22 @@ bool server_session_settle(struct server *s)
 		.late = CLOSE_SERVER_PARAMETERS,
 		.timeout_us = server_settings(s)->server_connect_timeout};
 	struct buf sql = {0};
-	bool reads;
+	bool settling = s->settles, reads;
 
 	if (s->cancels && session_must_read(s->session)) { /* they must not hit a query of ours */
 		s->settles = true;
 		s->c.peer->ops->asks->settling(s->c.peer);
 		return true;
 	}
+	s->settles = false;
 	reads = session_must_read(s->session) && session_read_sql(s->session, s->vars, s->at_login, &sql);
 
 	if (session_must_reset(s->session) || session_has_unknown(s->session))
 		s->reset_due = s->unclean = true;
 	server_session_end(s);
 	if (reads) {
-		if (!s->settles)
+		if (!settling)
 			s->c.peer->ops->asks->settling(s->c.peer);
-		s->settles = false;
 		q.sql = buf_text(&sql);
 		server_goto(s, SS_PREPARE);
 		ownq_start(s, &q);

@@ -234,12 +234,16 @@ static inline bool conn_is_closed(const struct conn *c)
 	return c->why != CLOSE_NONE;
 }
 
-/* Are bytes of c wanted: by its state, and is there room where they go? */
+/*
+ * Are bytes of c wanted: by its state, and is there room where they go? A client that does not read its answers asks for
+ * no more; a server that does not read may have an answer to tell before it does.
+ */
 static inline bool conn_wants_work(const struct conn *c)
 {
 	const struct conn *dst = c->peer;
 
-	return c->reads != READS_NOTHING && !c->holds && !conn_is_closed(c) && buf_len(&c->out) <= CONN_HIGH &&
+	return c->reads != READS_NOTHING && !c->holds && !conn_is_closed(c) &&
+	       (c->side == SIDE_SERVER || buf_len(&c->out) <= CONN_HIGH) &&
 	       (!dst || (!dst->blocked && buf_len(&dst->out) <= CONN_HIGH));
 }
 /* The same, and is there something to read? */

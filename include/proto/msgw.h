@@ -38,7 +38,10 @@ struct msgw_edit {
 	const char *from, *to;
 	uint32_t at, was, is;
 };
-/* The ErrorResponse or NoticeResponse m about a text with these n edits, in their order, as if it were about the old text. */
+/*
+ * The ErrorResponse or NoticeResponse m about a text with these n edits, in their order, as if it were about the old text.
+ * All `from` begin alike. In each of its fields a few names are put back.
+ */
 void msgw_error_edited(struct buf *b, const struct msg *m, const struct msgw_edit *v, size_t n);
 
 /* As a server, to clients (55.7). */

@@ -476,7 +476,7 @@ static void client_on_flush(struct conn *s, const struct msg *m)
 /* Is it of a batch that may fail for no fault of the client's, by a statement that it shares? */
 static bool client_may_heal(const struct client *cl, const struct msg *m)
 {
-	return m->type != MSG_QUERY && (cl->names || (m->type == MSG_PARSE && m->payload[0])) &&
+	return m->type != MSG_QUERY && (cl->names || (m->type == MSG_PARSE && m->have && m->payload[0])) &&
 	       client_changes_servers(cl);
 }
 

@@ -296,11 +296,12 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 		return server_nonsense(s, "an error that no request asked for");
 	if (s->ring.in_copy)
 		s->dirty = true; /* whether those Syncs are answered cannot be known, whatever completes after this */
+	/* Before the client is told: it may close by that, and the ring is another one then. */
+	skips = front && front->action == ACT_FRONT && !front->begins && ring_skips_query(&s->ring, &last);
 	if (front && front->edits && s->c.peer && m->have == m->len)
 		v = server_on_edited(s, m, front);
 	else if (front && front->name && front->action != ACT_REFUSE && s->c.peer && m->have == m->len)
 		v = server_rename_error(s, m, front->name, f.code);
-	skips = front && front->action == ACT_FRONT && !front->begins && ring_skips_query(&s->ring, &last);
 	q = ring_error(&s->ring, server_stmt_undo, s);
 	if (skips && !fatal && s->c.peer)
 		server_ends_query(s, last);

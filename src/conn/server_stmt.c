@@ -547,9 +547,10 @@ void server_stmt_answer(struct server *s)
 	struct request *q;
 
 	while ((q = ring_front(&s->ring)) && q->action == ACT_ANSWER) {
-		if (s->c.peer)
-			msgw_empty(relay_out(s->c.peer),
-				q->kind == REQ_PARSE ? MSG_PARSE_COMPLETE : MSG_CLOSE_COMPLETE);
+		uint8_t type = q->kind == REQ_PARSE ? MSG_PARSE_COMPLETE : MSG_CLOSE_COMPLETE;
+
+		if (s->c.peer) /* who may close while room is made for it: then the ring is another one */
+			msgw_empty(relay_out(s->c.peer), type);
 		server_record_trim(s);
 		ring_pop(&s->ring);
 	}

@@ -6,6 +6,7 @@
 #include "proto/msgw.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,31 +159,56 @@ void msgw_notice(struct buf *b, const struct msgw_error *e)
 	put_error(b, MSG_NOTICE_RESPONSE, e);
 }
 
-/* The first place in s where the name that an edit put in stands, and the edit; of two names at one place the longer one. */
-static const char *find_edited(const char *s, const struct msgw_edit *v, size_t n, const struct msgw_edit **which)
+/* So many places of a text are looked at: who makes PostgreSQL say more names than that reads those that are ours. */
+enum { PLACES_MAX = 16 };
+
+/* How all names begin that edits have put in: so many bytes of the first one. */
+static size_t common_beginning(const struct msgw_edit *v, size_t n)
 {
-	const char *first = NULL;
+	size_t same = strlen(v[0].from);
+
+	for (size_t i = 1; i < n; i++)
+		while (strncmp(v[0].from, v[i].from, same) != 0)
+			same--;
+	return same;
+}
+
+/* The edit whose name stands at s, the longest one; NULL: none. */
+static const struct msgw_edit *edit_at(const char *s, const struct msgw_edit *v, size_t n)
+{
+	const struct msgw_edit *which = NULL;
+	size_t longest = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		const char *at = strstr(s, v[i].from);
+		size_t len = strlen(v[i].from);
 
-		if (at != NULL &&
-			(first == NULL || at < first || (at == first && strlen(v[i].from) > strlen((*which)->from)))) {
-			first = at;
-			*which = &v[i];
+		if (len > longest && strncmp(s, v[i].from, len) == 0 && !isdigit((unsigned char)s[len])) {
+			which = &v[i];
+			longest = len;
 		}
 	}
-	return first;
+	return which;
 }
 
 static void put_renamed(struct buf *b, const char *s, const struct msgw_edit *v, size_t n)
 {
-	const struct msgw_edit *e = NULL;
-	const char *at;
+	size_t same = n > 0 ? common_beginning(v, n) : 0;
+	const char *end = s + strlen(s), *at = s;
 
-	for (; (at = find_edited(s, v, n, &e)) != NULL; s = at + strlen(e->from)) {
+	for (int left = PLACES_MAX; left > 0 && same > 0; left--) {
+		const struct msgw_edit *e;
+
+		at = memmem(at, (size_t)(end - at), v[0].from, same);
+		if (at == NULL)
+			break;
+		e = edit_at(at, v, n);
+		if (e == NULL) {
+			at++;
+			continue;
+		}
 		buf_append(b, s, (size_t)(at - s));
 		buf_puts(b, e->to);
+		s = at += strlen(e->from);
 	}
 	msgw_cstr(b, s);
 }

@@ -439,6 +439,18 @@ static void test_error_renamed(void **state)
 			      "Mn\0\0"),
 			BYTES("N\0\0\0\x09"
 			      "Mst\0\0")},
+		/* Another name that begins like it. */
+		{"n1", "st",
+			BYTES("E\0\0\0\x0d"
+			      "Mn12.n1\0\0"),
+			BYTES("E\0\0\0\x0d"
+			      "Mn12.st\0\0")},
+		/* Many of them. */
+		{"n", "st",
+			BYTES("E\0\0\0\x1a"
+			      "Mnnnnnnnnnnnnnnnnnnn\0\0"),
+			BYTES("E\0\0\0\x2a"
+			      "Mststststststststststststststststnnn\0\0")},
 		/* What a server should not send becomes whole: the end is missing. */
 		{"n", "st",
 			BYTES("E\0\0\0\x07"

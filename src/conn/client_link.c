@@ -30,6 +30,9 @@ bool client_granted(struct client *cl, struct conn *server)
 		conn_close(&cl->c, CLOSE_CLIENT_GONE, NULL);
 		return false;
 	}
+	/* While no host was there query_timeout stood still. */
+	if (cl->query_us && cl->query_us < cl->db->held_us)
+		cl->query_us = cl->db->held_us;
 	client_link(cl, server);
 	relay_resume(&cl->c);
 	return true;

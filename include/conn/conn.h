@@ -163,8 +163,10 @@ struct conn {
 	bool fresh : 1;			 /* nothing was read yet */
 	uint8_t replication : 2;	 /* enum conn_replication */
 	uint8_t minor : 2;		 /* it speaks protocol 3.minor */
+	bool portal_commits : 1;	 /* a client's unnamed portal may end a transaction ... */
 	uint8_t portal_ends : 2;	 /* enum request_ends: what a client's unnamed portal runs ... */
 	uint8_t named_ends : 2;		 /* ... and the worst of what any with a name may run */
+	bool portal_alters : 1;		 /* ... or change what names mean or how literals are read */
 	bool replays : 1;		 /* failover_replay applies to this client ... */
 	bool replayed : 1;		 /* ... whose request is run again already */
 	bool writable : 1; /* a server that has said (in_hot_standby) that it is no standby, and cannot become one */

@@ -428,6 +428,9 @@ static enum verdict client_on_bind(struct client *cl, struct conn *s, const stru
 	if (m->payload[0]) { /* a portal with a name lives on when the next statement is parsed */
 		cl->named_commits = cl->named_commits || cl->unnamed_commits;
 		cl->named_alters = cl->named_alters || cl->unnamed_alters;
+	} else { /* the other until the next Bind */
+		cl->c.portal_commits = cl->unnamed_commits;
+		cl->c.portal_alters = cl->unnamed_alters;
 	}
 	if (client_changes_servers(cl))
 		return client_stmt_bind(cl, m, arg);
@@ -451,11 +454,12 @@ static void client_on_execute(struct client *cl, struct conn *s, const struct ms
 {
 	struct stmt_edits *edits = cl->edited ? s->ops->serves->bound(s, m->payload) : NULL;
 
-	s->ops->serves->expect(s, (struct request){.kind = REQ_EXECUTE,
-					  .may_commit = cl->unnamed_commits || cl->named_commits,
-					  .alters = edits || cl->unnamed_alters || cl->named_alters,
-					  .ends = m->payload[0] ? cl->c.named_ends : cl->c.portal_ends,
-					  .edits = edits ? stmt_edits_ref(edits) : NULL});
+	s->ops->serves->expect(s,
+		(struct request){.kind = REQ_EXECUTE,
+			.may_commit = cl->c.portal_commits || cl->unnamed_commits || cl->named_commits,
+			.alters = edits || cl->c.portal_alters || cl->unnamed_alters || cl->named_alters,
+			.ends = m->payload[0] ? cl->c.named_ends : cl->c.portal_ends,
+			.edits = edits ? stmt_edits_ref(edits) : NULL});
 }
 
 /* A message that nothing but an error can come of. */

@@ -71,6 +71,8 @@ struct text {
 struct text client_parse_text(const struct msg *m);
 /* How running it ends the transaction that it is in. */
 enum request_ends client_text_ends(const struct client *cl, struct text t);
+/* The worst of what it EXECUTEs does. */
+enum request_ends client_edits_end(const struct client *cl, const struct stmt_edits *edits);
 /* What it was told becomes visible, whose reference is taken over: it is told what differs of those in reported (NULL: all). */
 void client_tell_vars(struct client *cl, struct vars **visible, const struct vars *reported);
 /* Is this message refused? REFUSE_COUNT: no. */

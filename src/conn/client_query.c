@@ -335,6 +335,9 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 		}
 		q.may_commit = client_may_commit(cl, t);
 		q.ends = client_text_ends(cl, t) & 3;
+		if (edits && q.ends == ENDS_NOTHING)
+			q.ends = client_edits_end(cl, edits) & 3;
+		q.may_commit = q.may_commit || q.ends == ENDS_BY_COMMIT;
 		q.alters = edits || client_alters(cl, t);
 		cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
 	}

@@ -257,18 +257,38 @@ static enum verdict client_describe_edited(struct client *cl, struct stmt_name *
 	return st && st->edits && st->edits->v[0].what == EDIT_USES ? client_sql_bind(cl, NULL, n) : V_FORWARD;
 }
 
+/* What its own text does to its transaction. */
+static enum request_ends client_stmt_ends(const struct client *cl, struct stmt *st)
+{
+	struct text t = {st->body, strlen(st->body), true};
+
+	if (!st->ends)
+		st->ends = (uint8_t)(1 + (stmt_is_sql(st) ? ENDS_NOTHING : client_text_ends(cl, t)));
+	return (enum request_ends)(st->ends - 1);
+}
+
+/* SQL's EXECUTE runs what the protocol has parsed, too, a COMMIT for instance. */
+enum request_ends client_edits_end(const struct client *cl, const struct stmt_edits *edits)
+{
+	enum request_ends worst = ENDS_NOTHING;
+
+	for (uint32_t i = 0; i < edits->n; i++) {
+		struct stmt *st = edits->v[i].what == EDIT_USES ? edits->v[i].name->stmt : NULL;
+		enum request_ends ends = st ? client_stmt_ends(cl, st) : ENDS_NOTHING;
+
+		if (ends > worst)
+			worst = ends;
+	}
+	return worst;
+}
+
 /* What it does to its transaction to run the portal that st is bound to. NULL: there is none, or nothing is known of it. */
 static void client_note_portal(struct client *cl, const char *portal, struct stmt *st, bool named)
 {
-	enum request_ends ends = st || named ? ENDS_NOTHING : ENDS_BY_COMMIT;
+	enum request_ends ends = st ? client_stmt_ends(cl, st) : named ? ENDS_NOTHING : ENDS_BY_COMMIT;
 
-	if (st && !st->ends) {
-		struct text t = {st->body, strlen(st->body), true};
-
-		st->ends = (uint8_t)(1 + (stmt_is_sql(st) ? ENDS_NOTHING : client_text_ends(cl, t)));
-	}
-	if (st)
-		ends = (enum request_ends)(st->ends - 1);
+	if (st && st->edits && ends == ENDS_NOTHING)
+		ends = client_edits_end(cl, st->edits);
 	if (!*portal)
 		cl->c.portal_ends = ends & 3;
 	else if (ends > cl->c.named_ends)

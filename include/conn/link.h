@@ -51,13 +51,15 @@ struct link_server_ops {
 	 */
 	bool (*owes)(struct conn *s, bool all);
 	/*
-	 * Prepared statements. settings: what literals are read under, no new reference. has: is st prepared there (then it was
+	 * Prepared statements. settings: what literals are read under, no new reference; sure: and that is known, no SET of the
+	 * batch may have changed it. has: is st prepared there (then it was
 	 * used just now)? put, take: in front of the client's next message it is prepared, or closed. put_unnamed: the server's
 	 * unnamed statement is the client's before that message. may_answer: what the server would say to a Parse of a statement
 	 * that it has is certain. must_wait: something outstanding may change what the message means, conn.holds is set until it
 	 * is answered. make_room: the client's next message prepares one more, what is too much is closed in front of it.
 	 */
 	struct vars *(*settings)(struct conn *s);
+	bool (*sure)(const struct conn *s);
 	bool (*has)(struct conn *s, struct stmt *st);
 	void (*put)(struct conn *s, struct stmt *st);
 	void (*take)(struct conn *s, struct stmt *st);
@@ -133,6 +135,8 @@ struct link_client_ops {
 	/* SQL has prepared what n stands for, or deallocated it. */
 	void (*made)(struct conn *c, const struct stmt_name *n);
 	void (*dropped)(struct conn *c, const struct stmt_name *n);
+	/* It is known what literals of statements that were parsed while it was not sure are read under. */
+	void (*sure)(struct conn *c, struct vars *settings);
 	/* A ReadyForQuery is about to pass: V_FORWARD; V_LAST: and then the server is free; V_CLOSED: the client was closed. */
 	enum verdict (*ready)(struct conn *c, const struct link_ready *r);
 	/*

@@ -103,6 +103,7 @@ struct server {
 	bool replied : 1;     /* the client has had an answer to the batch, other than to a Parse */
 	bool errored : 1;     /* the client has had an error for the request in front */
 	bool healed : 1;      /* the batch is being run again */
+	bool unsure : 1;      /* what may change how literals are read was sent, and no ReadyForQuery has come since */
 };
 
 extern const char *const server_state_text[SS_COUNT];

@@ -45,6 +45,7 @@ struct stmt {
 	uint8_t changes;       /* enum stmt_changes, theirs too */
 	uint8_t ends;	       /* and theirs: how running it ends a transaction; 0: it was not looked at */
 	bool shared;
+	bool unsure; /* and theirs, not shared: its settings are told by the next ReadyForQuery */
 	bool stale; /* a server has said that its result is not what it was: whoever parses the same gets another one */
 	char name[STMT_NAME];	  /* on servers: "psbouncer_" and the number */
 	size_t len;		  /* of the body */

@@ -229,6 +229,7 @@ const struct link_client_ops client_link_ops = {
 	.completed = client_completed,
 	.made = client_sql_made,
 	.dropped = client_sql_dropped,
+	.sure = client_stmt_sure,
 	.ready = client_ready,
 	.done = client_done,
 	.startup = client_admit_startup,

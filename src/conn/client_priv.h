@@ -138,6 +138,7 @@ enum refusal client_session_run(struct client *cl, struct stmt *st);
 /* client_stmt.c: messages about prepared statements, where the server changes. */
 bool client_changes_servers(const struct client *cl);
 enum verdict client_stmt_parse(struct client *cl, const struct msg *m, bool quiet, uint32_t *arg);
+void client_stmt_sure(struct conn *c, struct vars *settings);
 enum verdict client_stmt_bind(struct client *cl, const struct msg *m, uint32_t *arg);
 enum verdict client_stmt_describe(struct client *cl, const struct msg *m, uint32_t *arg);
 enum verdict client_stmt_close(struct client *cl, const struct msg *m, uint32_t *arg);

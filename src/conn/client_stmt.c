@@ -125,7 +125,7 @@ static enum verdict client_parse_unnamed(struct client *cl, const struct msg *m)
 		cl->c.unnamed = NULL;
 	} else if (!body_is_sound(body, m->len - 1)) {
 		cl->c.unnamed = NULL;
-	} else if (same_body(cl->c.unnamed, body, m->len - 1) &&
+	} else if (s->ops->serves->sure(s) && same_body(cl->c.unnamed, body, m->len - 1) &&
 		   cl->c.unnamed->settings == s->ops->serves->settings(s)) {
 		stmt_ref(cl->c.unnamed);
 	} else {
@@ -134,9 +134,47 @@ static enum verdict client_parse_unnamed(struct client *cl, const struct msg *m)
 			cl->c.unnamed = q.stmt;
 			return client_out_of_memory(cl);
 		}
+		cl->c.unnamed->unsure = !s->ops->serves->sure(s);
 	}
 	s->ops->serves->expect(s, q);
 	return V_FORWARD;
+}
+
+static void stmt_is_sure(struct stmt *st, struct vars *settings)
+{
+	if (!st || !st->unsure)
+		return;
+	vars_unref(&st->settings);
+	st->settings = vars_ref(settings);
+	st->unsure = false;
+}
+
+void client_stmt_sure(struct conn *c, struct vars *settings)
+{
+	struct client *cl = conn_client(c);
+
+	stmt_is_sure(c->unnamed, settings);
+	for (struct stmt_name *n = stmt_map_next(cl->names, NULL); n; n = stmt_map_next(cl->names, n))
+		stmt_is_sure(n->stmt, settings);
+}
+
+/*
+ * The server that lacks what n stands for gets it. While it is not sure what it reads literals under others must not be given
+ * that one, so it is the client's alone. False: memory is out.
+ */
+static bool client_put(struct client *cl, struct stmt_name *n)
+{
+	struct conn *s = cl->c.peer;
+	struct stmt *old = n->stmt, *own;
+
+	if (old->shared && !s->ops->serves->sure(s)) {
+		own = stmt_get(cl->c.pooler->registry.stmts, old->settings, old->body, old->len, false);
+		if (!own)
+			return false;
+		stmt_name_renew(n, own);
+	}
+	s->ops->serves->put(s, n->stmt);
+	return true;
 }
 
 /* A name in use: PostgreSQL says so itself, of the statement that the name stands for. */
@@ -144,8 +182,8 @@ static enum verdict client_parse_taken(struct client *cl, struct stmt_name *n, c
 {
 	struct conn *s = cl->c.peer;
 
-	if (!s->ops->serves->has(s, n->stmt))
-		s->ops->serves->put(s, n->stmt);
+	if (!s->ops->serves->has(s, n->stmt) && !client_put(cl, n))
+		return client_out_of_memory(cl);
 	s->ops->serves->expect(s, (struct request){.kind = REQ_PARSE, .name = stmt_name_ref(n)});
 	return client_rename(s, m, 0, n->stmt->name, arg);
 }
@@ -155,7 +193,8 @@ static enum verdict client_parse_new(struct client *cl, const struct msg *m, str
 	struct conn *s = cl->c.peer;
 	size_t at = strlen(m->payload) + 1;
 	const char *body = m->payload + at;
-	bool shared = !sqlscan_has_now(body, strlen(body), true, client_standard_strings(cl));
+	bool sure = s->ops->serves->sure(s),
+	     shared = sure && !sqlscan_has_now(body, strlen(body), true, client_standard_strings(cl));
 	struct stmt *st =
 		edits ? client_sql_stmt(cl, m, edits)
 		      : stmt_get(cl->c.pooler->registry.stmts, s->ops->serves->settings(s), body, m->len - at, shared);
@@ -166,6 +205,7 @@ static enum verdict client_parse_new(struct client *cl, const struct msg *m, str
 		stmt_unref(&st);
 		return client_out_of_memory(cl);
 	}
+	st->unsure = !sure;
 	q.name = stmt_name_ref(n);
 	if (s->ops->serves->has(s, st)) {
 		if (s->ops->serves->may_answer(s)) {
@@ -335,8 +375,8 @@ static enum verdict client_about(struct client *cl, enum request_kind kind, cons
 		}
 		if (n->stmt->stale && !s->ops->serves->renew(s, n))
 			return client_out_of_memory(cl);
-		if (!s->ops->serves->has(s, n->stmt))
-			s->ops->serves->put(s, n->stmt);
+		if (!s->ops->serves->has(s, n->stmt) && !client_put(cl, n))
+			return client_out_of_memory(cl);
 	}
 	n->stmt->uses++;
 	q.name = stmt_name_ref(n);

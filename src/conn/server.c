@@ -376,6 +376,7 @@ static void server_expect(struct conn *c, struct request q)
 {
 	struct server *s = conn_server(c);
 
+	s->unsure = s->unsure || q.alters;
 	server_push(s, q);
 	if (s->ring.answers)
 		server_stmt_answer(s);
@@ -443,6 +444,7 @@ static const struct link_server_ops server_link_ops = {
 	.flushed = server_flushed,
 	.owes = server_owes,
 	.settings = server_stmt_settings,
+	.sure = server_stmt_sure,
 	.has = server_stmt_has,
 	.put = server_stmt_put,
 	.take = server_stmt_take,

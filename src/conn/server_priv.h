@@ -71,6 +71,7 @@ void server_take_unreported(struct server *s, struct vars *set);
 
 /* server_stmt.c */
 struct vars *server_stmt_settings(struct conn *c);
+bool server_stmt_sure(const struct conn *c);
 bool server_stmt_renew(struct conn *c, struct stmt_name *n);
 bool server_stmt_has(struct conn *c, struct stmt *st);
 void server_stmt_put(struct conn *c, struct stmt *st);

@@ -386,6 +386,11 @@ static enum verdict server_on_ready(struct server *s, const struct msg *m)
 		return server_nonsense(s, "a ReadyForQuery that no request asked for");
 	}
 	s->status = status;
+	if (s->unsure && !s->ring.altering) { /* before it PostgreSQL has told of each parameter that has changed */
+		s->unsure = false;
+		if (cl)
+			cl->ops->asks->sure(cl, server_stmt_settings(&s->c));
+	}
 	if (s->portals && status == 'I' && ring_is_idle(&s->ring))
 		stmt_map_clear(s->portals, UINT64_MAX);
 	if (q.begins &&

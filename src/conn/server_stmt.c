@@ -34,6 +34,11 @@ struct vars *server_stmt_settings(struct conn *c)
 	return s->settings;
 }
 
+bool server_stmt_sure(const struct conn *c)
+{
+	return !((const struct server *)(const void *)c)->unsure;
+}
+
 bool server_stmt_renew(struct conn *c, struct stmt_name *n)
 {
 	struct stmt *old = n->stmt;

@@ -139,7 +139,8 @@ enum request_ends client_text_ends(const struct client *cl, struct text t)
 	return r == SQLSCAN_UNKNOWN ? ENDS_BY_COMMIT : ends;
 }
 
-static bool client_text_alters(const struct client *cl, struct text t)
+/* May it change what the names of prepared statements mean, or what literals are read under? */
+static bool client_alters(const struct client *cl, struct text t)
 {
 	bool standard = client_standard_strings(cl);
 	struct sqlscan scan;
@@ -155,17 +156,6 @@ static bool client_text_alters(const struct client *cl, struct text t)
 		if (st.class == STMT_DEALLOCATE || st.class == STMT_PREPARE)
 			return true;
 	return r == SQLSCAN_UNKNOWN;
-}
-
-/*
- * May it change what the names of prepared statements mean, or what literals are read under? Who has no names has none that
- * would have to wait for the answer.
- */
-static bool client_alters(const struct client *cl, struct text t)
-{
-	if (!cl->names)
-		return true;
-	return client_text_alters(cl, t);
 }
 
 /* SET x TO DEFAULT is a RESET whose tag is SET. A text that does not begin with SET is not looked at any further. */
@@ -284,7 +274,7 @@ static enum verdict client_send_edited(struct client *cl, struct conn *s, const 
 }
 
 /* Nothing but the begin or end of a transaction, or back in it? Then there is no more to know of it. */
-static bool client_note_tx(struct text t, struct request *q)
+static enum sql_tx_kind client_note_tx(struct text t, struct request *q)
 {
 	enum sql_tx_kind kind = SQL_TX_NONE;
 
@@ -293,7 +283,7 @@ static bool client_note_tx(struct text t, struct request *q)
 	q->may_commit = kind == SQL_TX_COMMIT || kind == SQL_TX_PREPARE;
 	q->ends = q->may_commit ? ENDS_BY_COMMIT : kind == SQL_TX_ROLLBACK ? ENDS_BY_ROLLBACK : ENDS_NOTHING;
 	q->alters = kind != SQL_TX_NONE && kind != SQL_TX_BEGIN && kind != SQL_TX_START;
-	return kind != SQL_TX_NONE;
+	return kind;
 }
 
 static enum verdict client_on_query(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
@@ -324,7 +314,7 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 		}
 	}
 	if (!quiet && sound && !edits)
-		quiet = client_note_tx(t, &q);
+		quiet = client_note_tx(t, &q) != SQL_TX_NONE;
 	if (!quiet && sound) {
 		why = client_session_note(cl, t.p, t.n, t.whole);
 		if (why == REFUSE_COUNT && edits)
@@ -382,19 +372,23 @@ static enum verdict client_on_function(struct client *cl, struct conn *s, const 
 /* What running it may do is noted with its name, since an Execute names a portal. */
 void client_note_text(struct client *cl, const struct msg *m, struct text t, bool quiet)
 {
-	bool commits = !quiet && client_may_commit(cl, t);
+	struct request q = {.kind = REQ_EXECUTE};
+	bool is_tx = !quiet && client_note_tx(t, &q) != SQL_TX_NONE;
 
-	if (!quiet)
+	if (!quiet && !is_tx) {
+		q.may_commit = client_may_commit(cl, t);
+		q.alters = client_alters(cl, t);
 		cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
+	}
 	if (!m->payload[0]) {
-		cl->unnamed_commits = commits;
-		cl->unnamed_alters = !quiet && client_alters(cl, t);
+		cl->unnamed_commits = q.may_commit;
+		cl->unnamed_alters = q.alters;
 		if (quiet && cl->c.unnamed)
 			cl->c.unnamed->changes = STMT_UNCHANGING;
-	} else if (!quiet) {
-		cl->named_commits = cl->named_commits || commits;
-		cl->named_alters = cl->named_alters || client_text_alters(cl, t);
-		cl->named_tx = cl->named_tx || sqlscan_tx(t.p, t.n, t.whole).kind != SQL_TX_NONE;
+	} else {
+		cl->named_commits = cl->named_commits || q.may_commit;
+		cl->named_alters = cl->named_alters || q.alters;
+		cl->named_tx = cl->named_tx || is_tx;
 	}
 }
 

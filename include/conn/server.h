@@ -104,6 +104,7 @@ struct server {
 	bool errored : 1;     /* the client has had an error for the request in front */
 	bool healed : 1;      /* the batch is being run again */
 	bool unsure : 1;      /* what may change how literals are read was sent, and no ReadyForQuery has come since */
+	bool hidden : 1;      /* the same of what no ReadyForQuery tells: to the end of the transaction */
 };
 
 extern const char *const server_state_text[SS_COUNT];

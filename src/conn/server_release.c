@@ -70,6 +70,7 @@ void server_release(struct server *s)
 	assert(!s->c.peer && !s->ownq);
 	server_stmt_parted(s);
 	server_record_end(s);
+	s->hidden = false;
 	if (s->cancels && !s->dirty) { /* a cancel that is still on its way must not hit the next user */
 		s->drain_due_us = 0;
 		if (s->c.state != SS_DRAIN)

@@ -386,8 +386,9 @@ static enum verdict server_on_ready(struct server *s, const struct msg *m)
 		return server_nonsense(s, "a ReadyForQuery that no request asked for");
 	}
 	s->status = status;
-	if (s->unsure && !s->ring.altering) { /* before it PostgreSQL has told of each parameter that has changed */
+	if ((s->unsure || s->hidden) && !s->ring.altering) { /* before it each change of what is reported was told */
 		s->unsure = false;
+		s->hidden = s->hidden && (status != 'I' || session_must_read(s->session));
 		if (cl)
 			cl->ops->asks->sure(cl, server_stmt_settings(&s->c));
 	}

@@ -44,6 +44,20 @@ static bool server_may_pin(const struct server *s)
 	return s->pinned || p->pinned < p->max_pinned;
 }
 
+/* Might it set a parameter that literals are read under, and that the server does not report? */
+static bool sets_hidden(const struct session_text *t)
+{
+	static const char *const names[] = {
+		"array_nulls", "backslash_quote", "lc_monetary", "transform_null_equals", "xml", "u&\""};
+
+	if (!t->whole)
+		return true;
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (strcasestr(t->p, names[i]))
+			return true;
+	return false;
+}
+
 enum refusal server_session_note(struct conn *c, const struct session_text *t, bool resets)
 {
 	struct server *s = conn_server(c);
@@ -54,6 +68,7 @@ enum refusal server_session_note(struct conn *c, const struct session_text *t, b
 	}
 	session_note(&s->session, t, resets);
 	server_count_pin(s);
+	s->hidden = s->hidden || sets_hidden(t);
 	return REFUSE_COUNT;
 }
 

@@ -36,7 +36,9 @@ struct vars *server_stmt_settings(struct conn *c)
 
 bool server_stmt_sure(const struct conn *c)
 {
-	return !((const struct server *)(const void *)c)->unsure;
+	const struct server *s = (const struct server *)(const void *)c;
+
+	return !s->unsure && !s->hidden;
 }
 
 bool server_stmt_renew(struct conn *c, struct stmt_name *n)

@@ -443,6 +443,8 @@ static enum verdict client_on_about(struct client *cl, struct conn *s, const str
 
 	if (m->payload[0] == 'S' && client_changes_servers(cl))
 		return describe ? client_stmt_describe(cl, m, arg) : client_stmt_close(cl, m, arg);
+	if (cl->edited && !describe && m->payload[0] == 'P')
+		(void)s->ops->serves->bind(s, m->payload + 1, NULL);
 	client_push(s, describe ? REQ_DESCRIBE : REQ_CLOSE);
 	return V_FORWARD;
 }

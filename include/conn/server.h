@@ -40,7 +40,8 @@ enum server_unnamed {
  */
 struct solo {
 	const char *user, *dbname;
-	const char *secret; /* as in auth_file, or NULL */
+	const char *secret;	   /* as in auth_file, or NULL */
+	const char *password_file; /* NULL: none; else read at each login, in place of secret */
 	struct scram_cache *scram;
 	struct endpoint *endpoint;
 	const struct addr

@@ -32,15 +32,16 @@ struct monitor {
 	struct endpoint *endpoint; /* held */
 	struct timer timer;	   /* when there is something to do */
 	struct solo place[2];
-	unsigned at;		      /* which of them is asked */
-	char *user, *dbname, *secret; /* user NULL: there is nobody to ask as */
+	unsigned at;				      /* which of them is asked */
+	char *user, *dbname, *secret, *password_file; /* user NULL: there is nobody to ask as */
 	struct scram_cache scram;
 	int64_t login_us;   /* when the last login began */
 	int64_t asked_us;   /* when the question that is not answered yet was asked; 0: there is none */
 	struct sight found; /* by the query that runs */
 	char lsn[24];
-	bool odd;	 /* its row makes no sense */
-	bool complained; /* the log says already that it cannot log in */
+	bool odd;	  /* its row makes no sense */
+	unsigned useless; /* answers in turn that were of no use */
+	bool complained;  /* the log says already that it cannot log in */
 };
 
 static const char role_query[] =
@@ -86,6 +87,7 @@ static void monitor_answered(struct monitor *m)
 	m->endpoint->sure_us = m->asked_us;
 	m->endpoint->error[0] = '\0';
 	m->asked_us = 0;
+	m->useless = 0;
 }
 
 /* No answer, or none that is of use: what was true before is not known to be true now. */
@@ -153,6 +155,7 @@ static void role_done(struct server *s, const struct ownq_result *r, void *arg)
 
 	monitor_idle(s);
 	if (!r->ok || m->odd || !m->found.answers) {
+		m->useless++;
 		topology_suspect(m->endpoint, r->ok ? "its answer makes no sense" : r->text);
 		conn_close(&s->c, CLOSE_MONITOR, r->ok ? "an answer that makes no sense" : r->text);
 		return;
@@ -275,8 +278,8 @@ static void monitor_closed(struct server *s, struct solo *solo, const char *text
 {
 	struct monitor *m = monitor_of(solo);
 	bool late = s->c.why == CLOSE_MONITOR_LATE, replaced = solo != asked_place(m) && asked_place(m)->server;
-	/* A server that lets us in and ends at once, or answers nonsense, is not to be asked all the time. */
-	bool useless = s->c.why == CLOSE_MONITOR ||
+	/* A server that lets us in and ends at once, or answers nonsense again, is not to be asked all the time. */
+	bool useless = (s->c.why == CLOSE_MONITOR && m->useless != 1) ||
 		       clock_us() - s->c.connected_us < monitor_settings(m)->topology_fast_interval;
 	bool leaving = !s->logged_in && !strcmp(solo->code, "57P03");
 
@@ -311,6 +314,7 @@ static void monitor_login(struct monitor *m, unsigned place)
 		.user = m->user,
 		.dbname = m->dbname,
 		.secret = m->secret,
+		.password_file = m->password_file,
 		.scram = &m->scram,
 		.endpoint = m->endpoint,
 		.stay = m->endpoint->seen.answers ? &m->endpoint->address : NULL,
@@ -356,8 +360,9 @@ static const char *auth_secret(const struct config *c, const char *user)
 	return e && e->secret[0] ? e->secret : NULL;
 }
 
-/* The user and password of an entry that names the endpoint. False: there is none with a user. */
-static bool find_forced(struct pooler *p, const struct endpoint *ep, const char **user, const char **secret)
+/* The user and password of an entry that names the endpoint, or the file with that. False: there is none with a user. */
+static bool find_forced(struct pooler *p, const struct endpoint *ep, const char **user, const char **secret,
+	const char **file)
 {
 	struct registry *r = &p->registry;
 
@@ -368,6 +373,7 @@ static bool find_forced(struct pooler *p, const struct endpoint *ep, const char 
 			if (d->hosts[i] == ep) {
 				*user = d->conf->user;
 				*secret = d->conf->password ? d->conf->password : auth_secret(r->config, *user);
+				*file = d->conf->password_file;
 				return true;
 			}
 	}
@@ -399,7 +405,8 @@ static void monitor_forget_user(struct monitor *m)
 	xfree(MEM_SERVER, m->user);
 	xfree(MEM_SERVER, m->dbname);
 	xfree_secret(MEM_SERVER, m->secret);
-	m->user = m->dbname = m->secret = NULL;
+	xfree(MEM_SERVER, m->password_file);
+	m->user = m->dbname = m->secret = m->password_file = NULL;
 }
 
 static bool text_differs(const char *a, const char *b)
@@ -417,22 +424,23 @@ static void monitor_hang_up(struct monitor *m)
 static void monitor_choose_user(struct monitor *m)
 {
 	const struct config *c = m->pooler->registry.config;
-	const char *user = c->set.monitor_user, *secret = NULL;
+	const char *user = c->set.monitor_user, *secret = NULL, *file = NULL;
 	char *admin = NULL;
 
 	if (user[0])
 		secret = auth_secret(c, user);
-	else if (!find_forced(m->pooler, m->endpoint, &user, &secret)) {
+	else if (!find_forced(m->pooler, m->endpoint, &user, &secret, &file)) {
 		user = admin = find_admin(c);
 		secret = admin ? auth_secret(c, admin) : NULL;
 	}
-	if (text_differs(m->user, user) || text_differs(m->secret, secret) ||
+	if (text_differs(m->user, user) || text_differs(m->secret, secret) || text_differs(m->password_file, file) ||
 		text_differs(m->dbname, c->set.monitor_dbname)) {
 		monitor_hang_up(m);
 		monitor_forget_user(m);
 		m->user = user ? xstrdup(MEM_SERVER, user) : NULL;
 		m->dbname = xstrdup(MEM_SERVER, c->set.monitor_dbname);
 		m->secret = secret ? xstrdup(MEM_SERVER, secret) : NULL;
+		m->password_file = file ? xstrdup(MEM_SERVER, file) : NULL;
 		m->complained = false;
 	}
 	xfree(MEM_SERVER, admin);

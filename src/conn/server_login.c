@@ -72,6 +72,8 @@ static char *server_secret(const struct server *s)
 	const struct config_database *conf = server_entry(s);
 	const struct auth_entry *e;
 
+	if (s->solo && s->solo->password_file)
+		return password_from_file(s->solo->password_file);
 	if (s->solo)
 		return s->solo->secret ? xstrdup(MEM_LOGIN, s->solo->secret) : NULL;
 	if (conf && conf->password_file)

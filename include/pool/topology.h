@@ -45,14 +45,14 @@ struct failovers {
 	uint64_t last;
 };
 
-/* Where the primary's WAL stood, and when that was seen. */
+/* Where the primary's WAL stood, and when that was seen: the longer ago the fewer. */
 enum { LAG_SAMPLES = 256 };
 struct lag_samples {
 	struct {
 		int64_t at_us;
 		uint64_t lsn;
 	} v[LAG_SAMPLES];
-	uint32_t n; /* the i-th is at i modulo their number */
+	uint32_t n;
 };
 
 struct cluster {
@@ -127,6 +127,8 @@ void topology_failed(struct database *d);
 void topology_replayed(struct database *d);
 /* Is it a standby, as far as is known? */
 bool topology_is_standby(const struct endpoint *ep);
+/* May it be given what is to be written? */
+bool topology_is_primary(const struct endpoint *ep);
 
 /*
  * How far a standby is behind the primary in replaying, as far as was last seen: bytes of WAL, and the age of the oldest

@@ -285,7 +285,7 @@ static enum verdict server_on_error(struct server *s, const struct msg *m, uint3
 	wire_error_fields(m, &f);
 	if (strlen(f.code) != 5)
 		return server_nonsense(s, "an error without an SQLSTATE");
-	if (s->slot.pool && s->slot.pool->db->cluster && server_refuses_writes(s, &f))
+	if (s->slot.pool && topology_is_primary(s->endpoint) && server_refuses_writes(s, &f))
 		topology_suspect(s->endpoint, "it takes no writes");
 	if (s->replay != REPLAY_NONE)
 		server_record_heard(s);

@@ -53,6 +53,21 @@ unsigned switchover_open(const struct cluster *c)
 	return n;
 }
 
+/* From here on it is for the operator: who waits has all of failover_wait_timeout. */
+static void restart_hold(struct cluster *c)
+{
+	struct registry *r = c->registry;
+
+	for (struct hnode *n = htab_next(&r->databases, NULL); n != NULL; n = htab_next(&r->databases, n)) {
+		struct database *d = container_of(n, struct database, by_name);
+
+		if (!is_of(d, c) || !d->held)
+			continue;
+		d->held_us = clock_us();
+		r->ops->held(d, r->ctx);
+	}
+}
+
 static int64_t patience(const struct cluster *c)
 {
 	return c->registry->config->set.failover_drain_timeout;
@@ -104,6 +119,7 @@ static void look_at_standbys(struct cluster *c)
 		snprintf(c->switching.ready, sizeof c->switching.ready, "%s:%u", ep->host, ep->port);
 		log_msg(LL_LOG, "switchover: %s has all of it and may be promoted", c->switching.ready);
 		step_to(c, SWITCH_READY);
+		restart_hold(c);
 		return;
 	}
 	if (is_late(c, patience(c))) {
@@ -120,7 +136,7 @@ static void look(struct cluster *c)
 	case SWITCH_DRAINING: look_at_drain(c); break;
 	case SWITCH_CATCHING_UP: look_at_standbys(c); break;
 	case SWITCH_READY:
-		if (is_late(c, wait)) {
+		if (is_late(c, wait - wait / 10)) { /* before those who wait are told that there is nobody */
 			snprintf(c->switching.why, sizeof c->switching.why, "nobody was promoted");
 			give_up(c);
 		}

@@ -68,6 +68,11 @@ static bool is_primary(const struct cluster *c, const struct endpoint *ep)
 	return ep->blind && ep->witnessed != SIGHT_STANDBY;
 }
 
+bool topology_is_primary(const struct endpoint *ep)
+{
+	return ep->cluster != NULL && is_primary(ep->cluster, ep);
+}
+
 bool topology_lag(const struct endpoint *ep, int64_t *bytes, int64_t *age_us)
 {
 	const struct cluster *c = ep->cluster;
@@ -78,12 +83,33 @@ bool topology_lag(const struct endpoint *ep, int64_t *bytes, int64_t *age_us)
 		return false;
 	*bytes = there > here ? (int64_t)(there - here) : 0;
 	*age_us = 0;
-	for (uint32_t i = c->samples.n > LAG_SAMPLES ? c->samples.n - LAG_SAMPLES : 0; i < c->samples.n; i++)
-		if (c->samples.v[i % LAG_SAMPLES].lsn > here) {
-			*age_us = clock_us() - c->samples.v[i % LAG_SAMPLES].at_us;
+	for (uint32_t i = 0; i < c->samples.n; i++)
+		if (c->samples.v[i].lsn > here) {
+			*age_us = clock_us() - c->samples.v[i].at_us;
 			break;
 		}
 	return true;
+}
+
+/*
+ * One makes room: the one that leaves the smallest gap, for its age. The oldest one stays, a standby may be that far behind,
+ * and the newest.
+ */
+static void drop_sample(struct lag_samples *s)
+{
+	size_t least = 1;
+	double smallest = 0;
+
+	for (size_t i = 1; i + 1 < s->n; i++) {
+		double gap = (double)(s->v[i + 1].at_us - s->v[i - 1].at_us) / (double)(clock_us() - s->v[i].at_us + 1);
+
+		if (i == 1 || gap < smallest) {
+			least = i;
+			smallest = gap;
+		}
+	}
+	s->n--;
+	memmove(&s->v[least], &s->v[least + 1], (s->n - least) * sizeof s->v[0]);
 }
 
 /* Of a new primary there are none of the old one. */
@@ -92,12 +118,14 @@ static void take_sample(struct cluster *c, const struct endpoint *ep)
 	struct lag_samples *s = &c->samples;
 	uint64_t lsn;
 
-	if (!c->wants_lag || c->now.say != CLUSTER_SERVE || c->now.primary != ep || !endpoint_lsn(ep, &lsn))
+	if (c->now.say != CLUSTER_SERVE || c->now.primary != ep || !endpoint_lsn(ep, &lsn))
 		return;
-	if (s->n > 0 && s->v[(s->n - 1) % LAG_SAMPLES].lsn == lsn)
+	if (s->n > 0 && s->v[s->n - 1].lsn == lsn)
 		return;
-	s->v[s->n % LAG_SAMPLES].at_us = clock_us();
-	s->v[s->n++ % LAG_SAMPLES].lsn = lsn;
+	if (s->n == LAG_SAMPLES)
+		drop_sample(s);
+	s->v[s->n].at_us = clock_us();
+	s->v[s->n++].lsn = lsn;
 }
 
 /* Where it is not known how far it is behind it is not left out. */
@@ -207,6 +235,8 @@ static void refit_pool(struct pool *p)
 			next = TAILQ_NEXT(s, link);
 			if (!spent)
 				continue;
+			if (!s->retired) /* those that take its place come slowly: the others are not alone */
+				p->ramp = 1;
 			pool_slot_retire(s);
 			if (is_cut(p->db, s) || i == SLOT_IDLE || i == SLOT_SETUP)
 				r->ops->close(s, POOL_CLOSE_MOVED, r->ctx);

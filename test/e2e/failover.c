@@ -377,7 +377,7 @@ static void switchover(void **state)
 static void switchover_given_up(void **state)
 {
 	struct cluster c = cluster_start("failover_drain_timeout = 0.3\n");
-	PGconn *console = bouncer_console(c.b), *open = client(c.b, "app"), *held = client(c.b, "app");
+	PGconn *console = bouncer_console(c.b), *open = client(c.b, "app"), *held = client(c.b, "app"), *other;
 
 	(void)state;
 	assert_string_equal(db_error(console, "switchover any"), "08P01");
@@ -400,8 +400,21 @@ static void switchover_given_up(void **state)
 	assert_int_equal(atoi(PQgetvalue(db_result(held), 0, 0)), pg_port(c.primary));
 	assert_null(db_result(held));
 	/* Nobody is promoted. */
-	bouncer_command(c.b, "set failover_wait_timeout = 0.3");
-	bouncer_command(c.b, "switchover");
+	bouncer_command(c.b, "set failover_wait_timeout = 3");
+	db_value(open, "begin");
+	db_value(open, "select 1");
+	other = db_connect("%s dbname=pgbouncer user=admin", bouncer_dsn(c.b));
+	assert_true(PQsendQuery(other, "switchover"));
+	WAIT_UNTIL(bouncer_number(c.b, "DATABASES", "name", "app", "held") == 1);
+	assert_true(PQsendQuery(held, "select inet_server_port()"));
+	WAIT_UNTIL(waiting(c.b, "app") == 1);
+	for (int64_t since = e2e_now_ms(); e2e_now_ms() < since + 1500;) /* half of it is over before it counts */
+		e2e_pause();
+	db_value(open, "commit");
+	while (db_result(other))
+		;
+	assert_int_equal(atoi(PQgetvalue(db_result(held), 0, 0)), pg_port(c.primary));
+	assert_null(db_result(held));
 	WAIT_UNTIL(bouncer_logged(c.b, "switchover: nobody was promoted; queries run on the old primary"));
 	bouncer_command(c.b, "set failover_wait_timeout = 120");
 	bouncer_command(c.b, "set failover_drain_timeout = 0.3");
@@ -505,6 +518,7 @@ static void cascade(void **state)
 	assert_int_not_equal(goes_to(ro, last), goes_to(client(c.b, "ro"), last));
 	db_value(ro, "commit");
 	db_value(app, "insert into t values (1)");
+	WAIT_UNTIL(strcmp(pg_value(last, "select count(*) from t"), "1") == 0);
 	WAIT_UNTIL(host_is(&c, last, "lag_bytes", "0"));
 	pg_crash(c.primary);
 	WAIT_UNTIL(host_is(&c, c.primary, "state", "down"));

@@ -617,6 +617,33 @@ static void test_lag(void **state)
 	rig_end(&g);
 }
 
+/* However long it has stood still, its age is told; also where no entry has a limit. */
+static void test_long_lag(void **state)
+{
+	struct rig g;
+	int64_t bytes, age;
+	char at[32];
+
+	(void)state;
+	start_with_primary(&g, HEAD "rw=" ABC RW "\n");
+	stands_at(&g, "b", "1/0");
+	for (unsigned i = 1; i <= 5000; i++) {
+		snprintf(at, sizeof at, "1/%X", i);
+		stands_at(&g, "a", at);
+		pass(&g, USEC);
+	}
+	assert_true(topology_lag(host(&g, "b"), &bytes, &age));
+	assert_int_equal(bytes, 5000);
+	assert_int_equal(age, 5000 * USEC);
+	for (unsigned i = 4990; i > 1; i = i * 3 / 4) { /* within a tenth of what it is */
+		snprintf(at, sizeof at, "1/%X", i);
+		stands_at(&g, "b", at);
+		assert_true(topology_lag(host(&g, "b"), &bytes, &age));
+		assert_in_range(age, (5000 - i) * USEC * 9 / 10 - USEC, (5000 - i) * USEC);
+	}
+	rig_end(&g);
+}
+
 /* Those of the own zone come first. */
 static void test_zones(void **state)
 {
@@ -666,6 +693,7 @@ int main(void)
 		cmocka_unit_test(test_address),
 		cmocka_unit_test(test_address_unknown),
 		cmocka_unit_test(test_lag),
+		cmocka_unit_test(test_long_lag),
 		cmocka_unit_test(test_zones),
 		cmocka_unit_test(test_automatic),
 	};

@@ -27,6 +27,12 @@ static void client_count_answer(struct client *cl)
 		conn_settle(&cl->c);
 }
 
+/* Its servers are asked whether they are standbys, and not used then. */
+static bool client_has_no_standby(const struct client *cl)
+{
+	return cl->db->cluster && cl->db->target == TARGET_PRIMARY;
+}
+
 /* What the text does, if no server is needed for that; SQL_TX_NONE: one is. */
 static struct sql_tx client_tx(const struct client *cl, const char *text, size_t n)
 {
@@ -35,7 +41,8 @@ static struct sql_tx client_tx(const struct client *cl, const char *text, size_t
 
 	if (tx.kind == SQL_TX_BEGIN || tx.kind == SQL_TX_START)
 		/* Comments may be others each time, and would push statements of more use from the servers. */
-		here = here && !cl->begin && cl->defers && tx.standby && !memchr(text, '-', n) && !memchr(text, '/', n);
+		here = here && !cl->begin && cl->defers && (tx.standby || client_has_no_standby(cl)) &&
+		       !memchr(text, '-', n) && !memchr(text, '/', n);
 	else if (tx.kind == SQL_TX_COMMIT || tx.kind == SQL_TX_ROLLBACK)
 		here = here && cl->begin && !(tx.chain && cl->aborted);
 	else

@@ -73,8 +73,10 @@ struct link_server_ops {
 	void (*make_room)(struct conn *s);
 	/*
 	 * The text runs with the client's next message: what it changes in the session is noted; resets: only that it does.
-	 * Then, as with pin, the server may stay the client's beyond its transaction; REFUSE_COUNT: it may go.
+	 * Then, as with pin, the server may stay the client's beyond its transaction; REFUSE_COUNT: it may go. hides: whether
+	 * literals are read otherwise from here on, and no ReadyForQuery will tell, so that it is not sure().
 	 */
+	void (*hides)(struct conn *s, const struct session_text *t);
 	enum refusal (*note)(struct conn *s, const struct session_text *t, bool resets);
 	enum refusal (*pin)(struct conn *s, enum pin pin, const char *head, size_t n);
 	void (*unpin)(struct conn *s, enum pin pin); /* with the end of the transaction */

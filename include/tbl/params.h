@@ -114,7 +114,7 @@ PARAM(defer_begin, BOOL, GDU, RELOAD, 0, 1, "1", NULL, "Server connections",
       "Answer BEGIN at once in transaction mode and send it to a server together with the next statement: a transaction "
       "takes a server connection one round trip later, and one that does nothing takes none. now() is then the time of "
       "that next statement. A BEGIN together with other statements in one text or batch is not deferred; one with READ "
-      "WRITE or SERIALIZABLE, which a standby refuses, only with target_session_attrs = read-write.")
+      "WRITE or SERIALIZABLE, which a standby refuses, only where target_session_attrs asks for the primary.")
 PARAM(session_state, ENUM, GDU, RELOAD, 0, 0, "track", "track\0reset\0warn\0ignore\0", "Server connections",
       "What becomes of session state that servers do not report, in transaction and statement mode: SET, SET ROLE, "
       "set_config(), LISTEN, temporary tables, cursors WITH HOLD, advisory locks of the session, LOAD. track: parameters "

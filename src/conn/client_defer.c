@@ -27,7 +27,7 @@ static void client_count_answer(struct client *cl)
 		conn_settle(&cl->c);
 }
 
-/* Its servers are asked whether they are standbys, and not used then. */
+/* A server that says it is a standby is not used. */
 static bool client_has_no_standby(const struct client *cl)
 {
 	return cl->db->cluster && cl->db->target == TARGET_PRIMARY;

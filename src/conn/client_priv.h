@@ -138,6 +138,11 @@ enum refusal client_session_run(struct client *cl, struct stmt *st);
 /* client_stmt.c: messages about prepared statements, where the server changes. */
 bool client_changes_servers(const struct client *cl);
 enum verdict client_stmt_parse(struct client *cl, const struct msg *m, bool quiet, uint32_t *arg);
+/*
+ * The server that lacks what n stands for is about to get it. While it is not sure what it reads literals under others must
+ * not be given that one: then it is the client's alone from here on. False: memory is out.
+ */
+bool client_stmt_own(struct client *cl, struct stmt_name *n) __attribute__((warn_unused_result));
 void client_stmt_sure(struct conn *c, struct vars *settings);
 enum verdict client_stmt_bind(struct client *cl, const struct msg *m, uint32_t *arg);
 enum verdict client_stmt_describe(struct client *cl, const struct msg *m, uint32_t *arg);

@@ -388,7 +388,7 @@ void client_note_text(struct client *cl, const struct msg *m, struct text t, boo
 	} else {
 		cl->named_commits = cl->named_commits || q.may_commit;
 		cl->named_alters = cl->named_alters || q.alters;
-		cl->named_tx = cl->named_tx || is_tx;
+		cl->named_tx = cl->named_tx || is_tx || (!quiet && sqlscan_tx(t.p, t.n, t.whole).kind != SQL_TX_NONE);
 	}
 }
 

@@ -35,9 +35,13 @@ static enum refusal client_session_text(struct client *cl, struct session_text *
 	struct conn *s = cl->c.peer;
 
 	t->standard = client_standard_strings(cl);
-	if (cl->session_state != STATE_WARN)
-		return s->ops->serves->note(s, t, cl->session_state == STATE_RESET);
-	client_warn(cl, t);
+	s->ops->serves->hides(s, t);
+	switch ((enum session_state)cl->session_state) {
+	case STATE_TRACK:
+	case STATE_RESET: return s->ops->serves->note(s, t, cl->session_state == STATE_RESET);
+	case STATE_WARN: client_warn(cl, t); break;
+	case STATE_IGNORE: break;
+	}
 	return REFUSE_COUNT;
 }
 
@@ -45,7 +49,7 @@ enum refusal client_session_note(struct client *cl, const char *text, size_t n, 
 {
 	struct session_text t = {.p = text, .n = n, .whole = whole};
 
-	if (cl->session_state == STATE_IGNORE || !session_may_change(&t))
+	if (!client_changes_servers(cl) || !session_may_change(&t))
 		return REFUSE_COUNT;
 	return client_session_text(cl, &t);
 }
@@ -65,7 +69,7 @@ enum refusal client_session_run(struct client *cl, struct stmt *st)
 	enum refusal why = REFUSE_COUNT;
 	struct session_text t;
 
-	if (!st || cl->session_state == STATE_IGNORE)
+	if (!st || !client_changes_servers(cl))
 		return REFUSE_COUNT;
 	if (st->changes != STMT_UNCHANGING) {
 		t = (struct session_text){

@@ -141,13 +141,15 @@ static struct stmt_name *reading_make(struct reading *r, const struct sql_stmt *
 	buf_append(&body, "", 1);
 	if (buf_failed(&body))
 		return NULL;
-	shared = shared &&
+	shared = shared && s->ops->serves->sure(s) &&
 		 !sqlscan_has_now(rest, (size_t)(st->text + st->len - rest), true, client_standard_strings(cl));
 	made = stmt_get(cl->c.pooler->registry.stmts, s->ops->serves->settings(s), buf_head(&body), buf_len(&body),
 		shared);
 	buf_free(&body);
-	if (made)
+	if (made) {
+		made->unsure = !s->ops->serves->sure(s);
 		n = stmt_name_pending(name->name, made);
+	}
 	stmt_unref(&made);
 	return n;
 }
@@ -180,6 +182,10 @@ static void reading_name(struct reading *r, enum sql_prepared kind, const struct
 	}
 	if (!r->cl->tracks_sql && (kind != SQL_PREPARED_DEALLOCATE || !found))
 		return;
+	if (found && !by && kind != SQL_PREPARED_DEALLOCATE && !client_stmt_own(r->cl, found)) {
+		r->failed = true;
+		return;
+	}
 	e = stmt_edits_add(&r->edits);
 	if (!e) {
 		r->failed = true;
@@ -393,8 +399,13 @@ static bool client_sql_is_stale(const struct client *cl, const struct stmt *st)
 {
 	const struct stmt_edit *e = &st->edits->v[0];
 	const struct stmt_name *now = client_sql_find(cl, e->name->name, true);
+	const struct stmt *is = now ? now->stmt : NULL;
 
-	return e->what != EDIT_MAKES && (now ? now->stmt : NULL) != e->name->stmt;
+	if (e->what == EDIT_MAKES)
+		return false;
+	/* A name that has got another statement in its place is the same; then the text is not. */
+	return is != e->name->stmt ||
+	       (is && (strlen(is->name) != e->is || strncmp(st->body + e->byte, is->name, e->is) != 0));
 }
 
 /* A name gets another object: requests under way speak of what it was. */
@@ -427,6 +438,10 @@ enum verdict client_sql_bind(struct client *cl, const char *portal, struct stmt_
 
 	if (s->ops->serves->must_wait(s, false))
 		return V_STOP;
+	if (st->edits->v[0].what == EDIT_USES && !client_stmt_own(cl, st->edits->v[0].name)) {
+		conn_close(&cl->c, CLOSE_NO_MEMORY, NULL);
+		return V_CLOSED;
+	}
 	if (client_sql_is_stale(cl, st) && !client_sql_renew(cl, n)) {
 		conn_close(&cl->c, CLOSE_NO_MEMORY, NULL);
 		return V_CLOSED;

@@ -158,21 +158,26 @@ void client_stmt_sure(struct conn *c, struct vars *settings)
 		stmt_is_sure(n->stmt, settings);
 }
 
-/*
- * The server that lacks what n stands for gets it. While it is not sure what it reads literals under others must not be given
- * that one, so it is the client's alone. False: memory is out.
- */
-static bool client_put(struct client *cl, struct stmt_name *n)
+bool client_stmt_own(struct client *cl, struct stmt_name *n)
 {
 	struct conn *s = cl->c.peer;
 	struct stmt *old = n->stmt, *own;
 
-	if (old->shared && !s->ops->serves->sure(s)) {
-		own = stmt_get(cl->c.pooler->registry.stmts, old->settings, old->body, old->len, false);
-		if (!own)
-			return false;
+	if (!old || !old->shared || s->ops->serves->sure(s) || s->ops->serves->has(s, old))
+		return true;
+	own = stmt_get(cl->c.pooler->registry.stmts, old->settings, old->body, old->len, false);
+	if (own)
 		stmt_name_renew(n, own);
-	}
+	return own;
+}
+
+/* The server that lacks what n stands for gets it. False: memory is out. */
+static bool client_put(struct client *cl, struct stmt_name *n)
+{
+	struct conn *s = cl->c.peer;
+
+	if (!client_stmt_own(cl, n))
+		return false;
 	s->ops->serves->put(s, n->stmt);
 	return true;
 }
@@ -314,8 +319,11 @@ enum request_ends client_edits_end(const struct client *cl, const struct stmt_ed
 
 	for (uint32_t i = 0; i < edits->n; i++) {
 		struct stmt *st = edits->v[i].what == EDIT_USES ? edits->v[i].name->stmt : NULL;
+		const struct stmt_edit *e = st && st->edits ? &st->edits->v[0] : NULL;
 		enum request_ends ends = st ? client_stmt_ends(cl, st) : ENDS_NOTHING;
 
+		if (e && e->what == EDIT_USES && e->name->stmt && client_stmt_ends(cl, e->name->stmt) > ends)
+			ends = client_stmt_ends(cl, e->name->stmt); /* an EXECUTE of an EXECUTE: no deeper than that */
 		if (ends > worst)
 			worst = ends;
 	}
@@ -348,13 +356,13 @@ static enum verdict client_about(struct client *cl, enum request_kind kind, cons
 	if (s->ops->serves->must_wait(s, !m->payload[at]))
 		return V_STOP;
 	n = m->payload[at] ? stmt_map_find(cl->names, m->payload + at) : NULL;
-	if (kind == REQ_BIND)
-		client_note_portal(cl, m->payload, m->payload[at] ? (n ? n->stmt : NULL) : cl->c.unnamed,
-			m->payload[at]);
 	v = kind == REQ_BIND ? client_bind_edited(cl, m->payload, &n, m->payload[at])
 			     : client_describe_edited(cl, &n, m->payload[at]);
 	if (v != V_FORWARD)
 		return v;
+	if (kind == REQ_BIND)
+		client_note_portal(cl, m->payload, m->payload[at] ? (n ? n->stmt : NULL) : cl->c.unnamed,
+			m->payload[at]);
 	if (!m->payload[at]) {
 		why = kind == REQ_BIND ? client_session_run(cl, cl->c.unnamed) : REFUSE_COUNT;
 		if (why != REFUSE_COUNT)

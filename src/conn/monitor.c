@@ -279,8 +279,8 @@ static void monitor_closed(struct server *s, struct solo *solo, const char *text
 	struct monitor *m = monitor_of(solo);
 	bool late = s->c.why == CLOSE_MONITOR_LATE, replaced = solo != asked_place(m) && asked_place(m)->server;
 	/* A server that lets us in and ends at once, or answers nonsense again, is not to be asked all the time. */
-	bool useless = (s->c.why == CLOSE_MONITOR && m->useless != 1) ||
-		       clock_us() - s->c.connected_us < monitor_settings(m)->topology_fast_interval;
+	bool young = clock_us() - s->c.connected_us < monitor_settings(m)->topology_fast_interval;
+	bool useless = s->c.why == CLOSE_MONITOR ? m->useless > 1 : young;
 	bool leaving = !s->logged_in && !strcmp(solo->code, "57P03");
 
 	if (solo == asked_place(m))

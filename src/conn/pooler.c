@@ -140,7 +140,7 @@ void pooler_init(struct pooler *p, struct config *c, bool with_events)
 	secret_random(p->mock_key, sizeof(p->mock_key));
 	secret_random(p->key_secret, sizeof(p->key_secret));
 	secret_random(&nonce, sizeof(nonce));
-	snprintf(p->refused_name, sizeof(p->refused_name), "psbouncer %016" PRIx64, nonce);
+	snprintf(p->refused_name, sizeof(p->refused_name), "psbouncer %016" PRIx64 ".", nonce);
 	p->resolver = resolver_new(&p->loop, RESOLVE_TTL_US);
 	registry_init(&p->registry, &p->loop.timers, c, &pooler_pool_ops, p);
 }

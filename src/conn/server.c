@@ -456,6 +456,7 @@ static const struct link_server_ops server_link_ops = {
 	.must_wait = server_stmt_must_wait,
 	.make_room = server_stmt_make_room,
 	.note = server_session_note,
+	.hides = server_session_hides,
 	.pin = server_session_pin,
 	.unpin = server_session_unpin,
 	.bind = server_stmt_bind,

@@ -52,6 +52,9 @@ void server_end_batch(struct server *s);
 bool server_params_prepare(struct conn *c, struct vars *own);
 
 /* server_session.c */
+void server_session_hides(struct conn *c, const struct session_text *t);
+/* All that the client has set is known: what was parsed meanwhile is told so. */
+void server_session_known(struct server *s);
 enum refusal server_session_note(struct conn *c, const struct session_text *t, bool resets);
 enum refusal server_session_pin(struct conn *c, enum pin pin, const char *head, size_t n);
 void server_session_unpin(struct conn *c, enum pin pin);

@@ -388,8 +388,9 @@ static enum verdict server_on_ready(struct server *s, const struct msg *m)
 	s->status = status;
 	if ((s->unsure || s->hidden) && !s->ring.altering) { /* before it each change of what is reported was told */
 		s->unsure = false;
-		s->hidden = s->hidden && (status != 'I' || session_must_read(s->session));
-		if (cl)
+		s->hidden =
+			s->hidden && (status != 'I' || session_must_read(s->session) || session_must_reset(s->session));
+		if (cl && !s->hidden)
 			cl->ops->asks->sure(cl, server_stmt_settings(&s->c));
 	}
 	if (s->portals && status == 'I' && ring_is_idle(&s->ring))
@@ -418,6 +419,7 @@ void server_done(struct conn *c)
 	if (s->session && server_session_settle(s))
 		return;
 	s->reset_due = s->reset_due || server_settings(s)->server_reset_query_always;
+	server_session_known(s);
 	cl->ops->asks->done(cl);
 	server_release(s);
 }

@@ -48,7 +48,7 @@ static bool server_may_pin(const struct server *s)
 static bool sets_hidden(const struct session_text *t)
 {
 	static const char *const names[] = {
-		"array_nulls", "backslash_quote", "lc_monetary", "transform_null_equals", "xml", "u&\""};
+		"array_nulls", "backslash_quote", "lc_monetary", "transform_null_equals", "xml", "reset", "u&\""};
 
 	if (!t->whole)
 		return true;
@@ -56,6 +56,22 @@ static bool sets_hidden(const struct session_text *t)
 		if (strcasestr(t->p, names[i]))
 			return true;
 	return false;
+}
+
+void server_session_hides(struct conn *c, const struct session_text *t)
+{
+	struct server *s = conn_server(c);
+
+	s->hidden = s->hidden || sets_hidden(t);
+}
+
+void server_session_known(struct server *s)
+{
+	if (!s->hidden)
+		return;
+	s->hidden = false;
+	if (s->c.peer)
+		s->c.peer->ops->asks->sure(s->c.peer, server_stmt_settings(&s->c));
 }
 
 enum refusal server_session_note(struct conn *c, const struct session_text *t, bool resets)
@@ -68,7 +84,6 @@ enum refusal server_session_note(struct conn *c, const struct session_text *t, b
 	}
 	session_note(&s->session, t, resets);
 	server_count_pin(s);
-	s->hidden = s->hidden || sets_hidden(t);
 	return REFUSE_COUNT;
 }
 
@@ -153,6 +168,7 @@ static void server_read_done(struct server *s, const struct ownq_result *r, void
 	} else if (cl) {
 		ready = server_link_ready(s);
 		cl->ops->asks->settled(cl, &ready);
+		server_session_known(s);
 	}
 	if (cl)
 		cl->ops->asks->done(cl);

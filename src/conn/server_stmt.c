@@ -153,6 +153,8 @@ static void server_set_literals(struct server *s, struct vars *from, struct vars
 
 	if (!vars_count(from) || !vars_count(to)) /* of a statement without literals of its client's */
 		return;
+	if (!server_stmt_sure(&s->c)) /* what the client has set meanwhile would be taken back */
+		return;
 	while (from != to && s->status != 'E' && vars_diff(from, to, &i, &j, &name, &before, &after)) {
 		struct buf sql = {0};
 

@@ -58,6 +58,7 @@ static void restart_hold(struct cluster *c)
 {
 	struct registry *r = c->registry;
 
+	r->busy++; /* none is freed meanwhile */
 	for (struct hnode *n = htab_next(&r->databases, NULL); n != NULL; n = htab_next(&r->databases, n)) {
 		struct database *d = container_of(n, struct database, by_name);
 
@@ -66,6 +67,7 @@ static void restart_hold(struct cluster *c)
 		d->held_us = clock_us();
 		r->ops->held(d, r->ctx);
 	}
+	r->busy--;
 }
 
 static int64_t patience(const struct cluster *c)

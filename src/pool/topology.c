@@ -85,9 +85,12 @@ bool topology_lag(const struct endpoint *ep, int64_t *bytes, int64_t *age_us)
 	*age_us = 0;
 	for (uint32_t i = 0; i < c->samples.n; i++)
 		if (c->samples.v[i].lsn > here) {
-			*age_us = clock_us() - c->samples.v[i].at_us;
+			/* Where it is not asked all the time it is how far it was behind when it was. */
+			*age_us = (c->wants_lag ? clock_us() : ep->lsn_us) - c->samples.v[i].at_us;
 			break;
 		}
+	if (*age_us < 0)
+		*age_us = 0;
 	return true;
 }
 

@@ -173,6 +173,11 @@ static size_t common_beginning(const struct msgw_edit *v, size_t n)
 	return same;
 }
 
+static bool is_digit(char c)
+{
+	return isdigit((unsigned char)c);
+}
+
 /* The edit whose name stands at s, the longest one; NULL: none. */
 static const struct msgw_edit *edit_at(const char *s, const struct msgw_edit *v, size_t n)
 {
@@ -182,7 +187,8 @@ static const struct msgw_edit *edit_at(const char *s, const struct msgw_edit *v,
 	for (size_t i = 0; i < n; i++) {
 		size_t len = strlen(v[i].from);
 
-		if (len > longest && strncmp(s, v[i].from, len) == 0 && !isdigit((unsigned char)s[len])) {
+		/* Another number is another name. */
+		if (len > longest && strncmp(s, v[i].from, len) == 0 && !(is_digit(s[len]) && is_digit(s[len - 1]))) {
 			which = &v[i];
 			longest = len;
 		}

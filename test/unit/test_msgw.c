@@ -445,6 +445,11 @@ static void test_error_renamed(void **state)
 			      "Mn12.n1\0\0"),
 			BYTES("E\0\0\0\x0d"
 			      "Mn12.st\0\0")},
+		{"n.", "",
+			BYTES("E\0\0\0\x0a"
+			      "Mn.1\0\0"),
+			BYTES("E\0\0\0\x08"
+			      "M1\0\0")},
 		/* Many of them. */
 		{"n", "st",
 			BYTES("E\0\0\0\x1a"

@@ -578,6 +578,7 @@ static void stands_at(struct rig *g, const char *name, const char *lsn)
 	struct sight same = ep->seen;
 
 	snprintf(ep->lsn, sizeof(ep->lsn), "%s", lsn);
+	ep->lsn_us = clock_us();
 	topology_seen(ep, &same, NULL, 0);
 	pools_run(&g->r);
 }
@@ -632,6 +633,9 @@ static void test_long_lag(void **state)
 		stands_at(&g, "a", at);
 		pass(&g, USEC);
 	}
+	assert_true(topology_lag(host(&g, "b"), &bytes, &age)); /* it was asked before all of that */
+	assert_int_equal(age, 0);
+	stands_at(&g, "b", "1/0");
 	assert_true(topology_lag(host(&g, "b"), &bytes, &age));
 	assert_int_equal(bytes, 5000);
 	assert_int_equal(age, 5000 * USEC);

@@ -373,9 +373,18 @@ static enum verdict client_on_function(struct client *cl, struct conn *s, const 
 void client_note_text(struct client *cl, const struct msg *m, struct text t, bool quiet)
 {
 	struct request q = {.kind = REQ_EXECUTE};
-	bool is_tx = !quiet && client_note_tx(t, &q) != SQL_TX_NONE;
+	bool is_tx;
 
-	if (!quiet && !is_tx) {
+	if (quiet) {
+		if (m->payload[0])
+			return;
+		cl->unnamed_commits = cl->unnamed_alters = false;
+		if (cl->c.unnamed)
+			cl->c.unnamed->changes = STMT_UNCHANGING;
+		return;
+	}
+	is_tx = client_note_tx(t, &q) != SQL_TX_NONE;
+	if (!is_tx) {
 		q.may_commit = client_may_commit(cl, t);
 		q.alters = client_alters(cl, t);
 		cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
@@ -383,12 +392,10 @@ void client_note_text(struct client *cl, const struct msg *m, struct text t, boo
 	if (!m->payload[0]) {
 		cl->unnamed_commits = q.may_commit;
 		cl->unnamed_alters = q.alters;
-		if (quiet && cl->c.unnamed)
-			cl->c.unnamed->changes = STMT_UNCHANGING;
 	} else {
 		cl->named_commits = cl->named_commits || q.may_commit;
 		cl->named_alters = cl->named_alters || q.alters;
-		cl->named_tx = cl->named_tx || is_tx || (!quiet && sqlscan_tx(t.p, t.n, t.whole).kind != SQL_TX_NONE);
+		cl->named_tx = cl->named_tx || is_tx || sqlscan_tx(t.p, t.n, t.whole).kind != SQL_TX_NONE;
 	}
 }
 

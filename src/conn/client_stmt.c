@@ -305,10 +305,11 @@ static enum verdict client_describe_edited(struct client *cl, struct stmt_name *
 /* What its own text does to its transaction. */
 static enum request_ends client_stmt_ends(const struct client *cl, struct stmt *st)
 {
-	struct text t = {st->body, strlen(st->body), true};
+	if (!st->ends) {
+		struct text t = {st->body, strlen(st->body), true};
 
-	if (!st->ends)
 		st->ends = (uint8_t)(1 + (stmt_is_sql(st) ? ENDS_NOTHING : client_text_ends(cl, t)));
+	}
 	return (enum request_ends)(st->ends - 1);
 }
 

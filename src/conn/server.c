@@ -376,7 +376,8 @@ static void server_expect(struct conn *c, struct request q)
 {
 	struct server *s = conn_server(c);
 
-	s->unsure = s->unsure || q.alters;
+	if (q.alters)
+		s->unsure = true;
 	server_push(s, q);
 	if (s->ring.answers)
 		server_stmt_answer(s);

@@ -75,6 +75,7 @@ enum conn_holds {
 	HOLDS_FOR_BEGIN,   /* for the BEGIN that was put in front */
 	HOLDS_FOR_NAMES,   /* for requests that may change what names of statements mean */
 	HOLDS_FOR_UNNAMED, /* the same of the unnamed statement */
+	HOLDS_FOR_ROOM,	   /* for answers, since so many are outstanding */
 	HOLDS_FOR_ANSWERS  /* it is the last one: for what is still to be said to those before */
 };
 

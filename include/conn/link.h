@@ -31,7 +31,7 @@ struct link_server_ops {
 	/*
 	 * A transaction begins, by the statement st, in front of the client's next message; portal: the unnamed portal that ran
 	 * it is open then; aborted: it has failed already. The first request behind it goes with it, up to its ReadyForQuery;
-	 * begins: the next one must wait, conn.holds is set.
+	 * begins: the next one must wait, for that or because too many are outstanding, conn.holds is set.
 	 */
 	void (*begin)(struct conn *s, struct stmt *st, bool portal, bool aborted);
 	bool (*begins)(struct conn *s);

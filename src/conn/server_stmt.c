@@ -76,6 +76,8 @@ void server_stmt_take(struct conn *c, struct stmt *st)
 enum { BEGINS_KEPT = 4 };
 /* A client gets no more answers of ours ahead of the server's than this: nothing else would stop it. */
 enum { ANSWERS_MAX = 4096 };
+/* Nor do more requests of a client lie in the system's buffers: what is known of each is kept until it is answered. */
+enum { REQUESTS_MAX = 16384 };
 
 /* Not behind other requests: one of them may be a COPY, in which a Close ends the session. */
 void server_stmt_make_room(struct conn *c)
@@ -409,6 +411,7 @@ static bool server_keeps_waiting(const struct server *s)
 	case HOLDS_FOR_NAMES:
 		return s->ring.altering || s->ring.answers >= ANSWERS_MAX || server_is_uncertain(s, cl->names_batch);
 	case HOLDS_FOR_UNNAMED: return server_is_uncertain(s, cl->unnamed_batch);
+	case HOLDS_FOR_ROOM: return s->ring.n > REQUESTS_MAX / 2;
 	case HOLDS_FOR_ANSWERS: return s->ring.copying ? s->c.left : s->ring.syncs || s->ring.queries;
 	}
 	return false;
@@ -482,9 +485,14 @@ bool server_begins(struct conn *c)
 {
 	struct server *s = conn_server(c);
 
-	if (!s->ring.begins || !s->begin_taken)
+	if (s->ring.begins && s->begin_taken) {
+		c->peer->holds = HOLDS_FOR_BEGIN;
+		return true;
+	}
+	if (s->ring.n < REQUESTS_MAX || s->ring.copying)
 		return false;
-	c->peer->holds = HOLDS_FOR_BEGIN;
+	server_hurry(s);
+	c->peer->holds = HOLDS_FOR_ROOM;
 	return true;
 }
 

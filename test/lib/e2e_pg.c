@@ -312,12 +312,12 @@ void pg_signal(struct pg *p, int sig)
 
 	if (!p->pid)
 		return;
-	if (sig != SIGCONT)
+	if (sig == SIGSTOP)
 		kill(p->pid, sig);
 	list = children_of(p);
 	for (long pid; (pid = strtol(list, &at, 10)) > 0; list = at)
 		kill((pid_t)pid, sig);
-	if (sig == SIGCONT)
+	if (sig != SIGSTOP) /* who is dead has no children, and goes on with none forgotten */
 		kill(p->pid, sig);
 }
 

@@ -29,8 +29,8 @@ enum pin {
 enum { SESSION_HEAD = 64 };
 
 /*
- * A text of one or more statements, as much of it as is in memory, with a NUL behind it if that is all; standard: standard_conforming_strings; executes: what a
- * PREPARE in it prepares is run, else it is of no effect yet.
+ * A text of one or more statements, as much of it as is in memory, with a NUL behind it if that is all; standard:
+ * standard_conforming_strings; executes: what a PREPARE in it prepares is run, else it is of no effect yet.
  */
 struct session_text {
 	const char *p;

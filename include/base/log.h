@@ -41,7 +41,7 @@ static inline bool log_wants(enum log_level level)
 	return level <= log_limit;
 }
 /* One line: control characters become '?', so that no name can forge a line; cut at 4 KB; errno stays as it was. */
-void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void log_msg(enum log_level level, const char *fmt, ...) __attribute__((cold, format(printf, 2, 3)));
 /* As log_msg(); prefix (NULL: none) stands in front of the text as it is, e.g. "C-0x55d0: db/user@10.0.0.1:5000 ". */
 void log_vmsg(enum log_level level, const char *prefix, const char *fmt, va_list ap)
 	__attribute__((format(printf, 3, 0)));

@@ -222,7 +222,7 @@ stream_cb conn_event;
 /* After a change of state: interest and deadline anew. */
 void conn_settle(struct conn *c);
 /* For the relay: bytes could not be written, and never will be. */
-void conn_write_failed(struct conn *c);
+void conn_write_failed(struct conn *c) __attribute__((cold));
 /* Two connections become peers, or stop being so. The bytes of a message that was cut off are dropped from now on. */
 void conn_link(struct conn *a, struct conn *b);
 void conn_unlink(struct conn *c);
@@ -231,7 +231,7 @@ void conn_unlink(struct conn *c);
  * Closes c: the first reason wins, the memory goes at the end of the turn. detail (may be NULL) takes the place of the
  * row's text, for the log and the peer alike. Safe at any depth; a closed one may be closed again.
  */
-void conn_close(struct conn *c, enum close_why why, const char *detail);
+void conn_close(struct conn *c, enum close_why why, const char *detail) __attribute__((cold));
 static inline bool conn_is_closed(const struct conn *c)
 {
 	return c->why != CLOSE_NONE;
@@ -271,7 +271,8 @@ static inline void conn_stays_interested(struct conn *c)
 /* Our own end of it; asked of the system, since hardly anybody wants to know. */
 struct addr conn_local(const struct conn *c);
 /* A log line with the connection's prefix: "C-0x7f...: db/user@host:port ". */
-void conn_log(const struct conn *c, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void conn_log(const struct conn *c, enum log_level level, const char *fmt, ...)
+	__attribute__((cold, format(printf, 3, 4)));
 /* The prefix alone. */
 const char *conn_prefix(const struct conn *c, char *buf, size_t size);
 

@@ -26,23 +26,24 @@ struct link_server_ops {
 	 * client must wait for prepared().
 	 */
 	bool (*prepare)(struct conn *s, struct vars *own);
-	/* A message is forwarded, or answered by the pooler itself, that this is to be expected for; q's references are its own. */
-	void (*expect)(struct conn *s, struct request q);
+	/* A message is forwarded, or answered by the pooler itself, that *q is to be expected for; q's references are its own. */
+	void (*expect)(struct conn *s, const struct request *q);
 	/*
 	 * A transaction begins, by the statement st, in front of the client's next message; portal: the unnamed portal that ran
-	 * it is open then; aborted: it has failed already. The first request behind it goes with it, up to its ReadyForQuery;
-	 * begins: the next one must wait, for that or because too many are outstanding, conn.holds is set.
+	 * it is open then; aborted: it has failed already. The first request behind it goes with it, up to its ReadyForQuery.
 	 */
 	void (*begin)(struct conn *s, struct stmt *st, bool portal, bool aborted);
-	bool (*begins)(struct conn *s);
+	/*
+	 * May a message of this type go to it now? V_DROP: it has said an error and skips to a Sync, what comes before that is
+	 * nothing to it. V_STOP: it must wait, for a BEGIN in front or because too many are outstanding; conn.holds is set.
+	 */
+	enum verdict (*takes)(struct conn *s, uint8_t type);
 	/*
 	 * m is the client's next message: it is kept as long as its batch may have to be run again; heal: here; replay: on another
 	 * server. unrecord: it was not sent yet, and will be offered once more.
 	 */
 	void (*record)(struct conn *s, const struct msg *m, bool heal, bool replay);
 	void (*unrecord)(struct conn *s, const struct msg *m);
-	/* It has said an error and skips to a Sync: what comes before that is nothing to it. */
-	bool (*skips)(const struct conn *s);
 	/* A Flush goes to the server. */
 	void (*flushed)(struct conn *s);
 	/*

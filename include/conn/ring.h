@@ -78,7 +78,7 @@ struct ring {
 
 /* A message is sent; q's references are the ring's from here on. While the server skips to a Sync, what it will skip is not
  * recorded. */
-void ring_push(struct ring *r, struct request q);
+void ring_push(struct ring *r, const struct request *q);
 /* The oldest that is not answered, NULL: none. Never a COPY_END. */
 static inline struct request *ring_front(const struct ring *r)
 {

@@ -121,7 +121,7 @@ struct server *server_launch_solo(struct pooler *p, struct solo *solo);
 void server_goto(struct server *s, enum server_state to);
 
 /* Something is sent that this is to be expected for; q's references are the ring's from here on. */
-void server_push(struct server *s, struct request q);
+void server_push(struct server *s, const struct request *q);
 /* It was not done after all (arg is the server): what the server has, and what its client's names stand for, is as before. */
 ring_undo server_stmt_undo;
 /* A statement has completed: those that drop all prepared statements drop them. */

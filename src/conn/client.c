@@ -41,11 +41,6 @@ static const char *const client_state_names[CS_COUNT] = {
 #undef CLIENT_STATE
 };
 
-const struct settings *client_settings(const struct client *cl)
-{
-	return &cl->c.pooler->registry.config->set;
-}
-
 /* Between requests and in them, with no time limit: what is read and when it is looked at stay as they are. */
 static bool client_stays_settled(const struct client *cl, enum client_state to)
 {

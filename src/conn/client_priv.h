@@ -21,7 +21,10 @@ struct stmt_edits;
 struct stmt_name;
 struct vars;
 
-const struct settings *client_settings(const struct client *cl);
+static inline const struct settings *client_settings(const struct client *cl)
+{
+	return &cl->c.pooler->registry.config->set;
+}
 /* It has said something that no server is needed for, or that was refused: its idle time begins anew. */
 void client_answered(struct client *cl);
 
@@ -61,7 +64,7 @@ enum verdict client_query_message(struct client *cl, const struct msg *m, uint32
 enum verdict client_query_malformed(struct client *cl, const struct msg *m);
 bool client_standard_strings(const struct client *cl);
 /* Instead of its message the client gets an error of ours, in its turn, and its batch fails. */
-enum verdict client_refuse_message(struct client *cl, const struct msg *m, enum refusal why);
+enum verdict client_refuse_message(struct client *cl, const struct msg *m, enum refusal why) __attribute__((cold));
 /* The text in a Query or behind the name in a Parse, as far as it is in memory. */
 struct text {
 	const char *p;

@@ -234,7 +234,7 @@ enum refusal client_refusal(const struct client *cl, const struct msg *m)
 		return REFUSE_TOO_LARGE;
 	if (m->type == MSG_QUERY && set->disable_pqexec)
 		return REFUSE_SIMPLE_QUERY;
-	if (m->type == MSG_PARSE && m->payload[0] && client_changes_servers(cl) && set->max_prepared_statements == 0)
+	if (m->type == MSG_PARSE && m->payload[0] && set->max_prepared_statements == 0 && client_changes_servers(cl))
 		return REFUSE_NAMED_STATEMENT;
 	return REFUSE_COUNT;
 }
@@ -258,7 +258,7 @@ enum verdict client_refuse_message(struct client *cl, const struct msg *m, enum 
 
 static void client_push(struct conn *s, enum request_kind kind)
 {
-	s->ops->serves->expect(s, (struct request){.kind = (uint8_t)kind});
+	s->ops->serves->expect(s, &(struct request){.kind = (uint8_t)kind});
 }
 
 /* A Query with the server's names in place of the client's. */
@@ -307,10 +307,13 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 			return v;
 	}
 	if (cl->begin) { /* behind what was prepared just now, in a batch of its own */
+		enum verdict v;
+
 		client_defer_send(cl);
-		if (s->ops->serves->begins(s)) {
+		v = s->ops->serves->takes(s, m->type);
+		if (v != V_FORWARD) {
 			stmt_edits_unref(&edits);
-			return V_STOP;
+			return v;
 		}
 	}
 	if (!quiet && sound && !edits)
@@ -332,7 +335,7 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 		cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
 	}
 	if (!sound) {
-		s->ops->serves->expect(s, q);
+		s->ops->serves->expect(s, &q);
 		return V_FORWARD;
 	}
 	if (cl->pinned)
@@ -341,7 +344,7 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 	cl->c.unnamed = NULL; /* any Query ends it */
 	if (edits)
 		q.edits = stmt_edits_ref(edits);
-	s->ops->serves->expect(s, q);
+	s->ops->serves->expect(s, &q);
 	return edits ? client_send_edited(cl, s, m, t, edits) : V_FORWARD;
 }
 
@@ -358,7 +361,7 @@ static bool is_large_object(uint32_t function)
 }
 
 /* What any other function does is not known. */
-static enum verdict client_on_function(struct client *cl, struct conn *s, const struct msg *m)
+static __attribute__((cold)) enum verdict client_on_function(struct client *cl, struct conn *s, const struct msg *m)
 {
 	struct msgr r = msgr_of(m);
 	enum refusal why = is_large_object(msgr_u32(&r)) ? REFUSE_COUNT : client_session_note(cl, "", 0, false);
@@ -406,7 +409,7 @@ static void client_expect_unfollowed_parse(struct client *cl, struct conn *s, bo
 
 	if (unnamed)
 		cl->c.unnamed = NULL;
-	s->ops->serves->expect(s, q);
+	s->ops->serves->expect(s, &q);
 }
 
 static enum verdict client_on_parse(struct client *cl, struct conn *s, const struct msg *m, uint32_t *arg)
@@ -461,7 +464,7 @@ static void client_on_execute(struct client *cl, struct conn *s, const struct ms
 	struct stmt_edits *edits = cl->edited ? s->ops->serves->bound(s, m->payload) : NULL;
 
 	s->ops->serves->expect(s,
-		(struct request){.kind = REQ_EXECUTE,
+		&(struct request){.kind = REQ_EXECUTE,
 			.may_commit = cl->c.portal_commits || cl->unnamed_commits || cl->named_commits,
 			.alters = edits || cl->c.portal_alters || cl->unnamed_alters || cl->named_alters,
 			.ends = m->payload[0] ? cl->c.named_ends : cl->c.portal_ends,
@@ -499,13 +502,11 @@ static bool client_may_be_refused(const struct client *cl, const struct conn *s)
 /* Notes what is to be expected for a message that goes to the server. sound: names end where they should. */
 static enum verdict client_send(struct client *cl, struct conn *s, const struct msg *m, bool sound, uint32_t *arg)
 {
-	enum verdict v = V_FORWARD;
+	enum verdict v = s->ops->serves->takes(s, m->type);
 	bool heal, replay;
 
-	if (m->type != MSG_SYNC && s->ops->serves->skips(s))
-		return V_DROP;
-	if (s->ops->serves->begins(s))
-		return V_STOP;
+	if (v != V_FORWARD)
+		return v;
 	heal = client_may_heal(cl, m);
 	replay = client_may_be_refused(cl, s);
 	if (heal || replay) {

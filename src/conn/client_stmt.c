@@ -55,7 +55,7 @@ static enum verdict client_to_nothing(struct client *cl, struct request q, const
 	q.name = stmt_name_unknown(m->payload + at);
 	if (!q.name)
 		return client_out_of_memory(cl);
-	s->ops->serves->expect(s, q);
+	s->ops->serves->expect(s, &q);
 	msgw_head(relay_out(s), m->type, m->len + (uint32_t)strlen(mark));
 	buf_append(relay_out(s), m->payload, at);
 	buf_puts(relay_out(s), mark);
@@ -101,7 +101,7 @@ static enum verdict client_parse_edited(struct client *cl, const struct msg *m, 
 		return client_out_of_memory(cl);
 	}
 	q.edits = stmt_edits_ref(cl->c.unnamed->edits);
-	s->ops->serves->expect(s, q);
+	s->ops->serves->expect(s, &q);
 	return client_send_parse(s, "", cl->c.unnamed);
 }
 
@@ -136,7 +136,7 @@ static enum verdict client_parse_unnamed(struct client *cl, const struct msg *m)
 		}
 		cl->c.unnamed->unsure = !s->ops->serves->sure(s);
 	}
-	s->ops->serves->expect(s, q);
+	s->ops->serves->expect(s, &q);
 	return V_FORWARD;
 }
 
@@ -189,7 +189,7 @@ static enum verdict client_parse_taken(struct client *cl, struct stmt_name *n, c
 
 	if (!s->ops->serves->has(s, n->stmt) && !client_put(cl, n))
 		return client_out_of_memory(cl);
-	s->ops->serves->expect(s, (struct request){.kind = REQ_PARSE, .name = stmt_name_ref(n)});
+	s->ops->serves->expect(s, &(struct request){.kind = REQ_PARSE, .name = stmt_name_ref(n)});
 	return client_rename(s, m, 0, n->stmt->name, arg);
 }
 
@@ -216,7 +216,7 @@ static enum verdict client_parse_new(struct client *cl, const struct msg *m, str
 		if (s->ops->serves->may_answer(s)) {
 			stmt_unref(&st);
 			q.action = ACT_ANSWER;
-			s->ops->serves->expect(s, q);
+			s->ops->serves->expect(s, &q);
 			return V_DROP;
 		}
 		s->ops->serves->take(s, st);
@@ -226,7 +226,7 @@ static enum verdict client_parse_new(struct client *cl, const struct msg *m, str
 	q.stmt = st;
 	if (edits)
 		q.edits = stmt_edits_ref(edits);
-	s->ops->serves->expect(s, q);
+	s->ops->serves->expect(s, &q);
 	return edits ? client_send_parse(s, st->name, st) : client_rename(s, m, 0, st->name, arg);
 }
 
@@ -369,7 +369,7 @@ static enum verdict client_about(struct client *cl, enum request_kind kind, cons
 		if (why != REFUSE_COUNT)
 			return client_refuse_message(cl, m, why);
 		s->ops->serves->put_unnamed(s);
-		s->ops->serves->expect(s, q);
+		s->ops->serves->expect(s, &q);
 		return V_FORWARD;
 	}
 	if (!n)
@@ -389,7 +389,7 @@ static enum verdict client_about(struct client *cl, enum request_kind kind, cons
 	}
 	n->stmt->uses++;
 	q.name = stmt_name_ref(n);
-	s->ops->serves->expect(s, q);
+	s->ops->serves->expect(s, &q);
 	return client_rename(s, m, at, n->stmt->name, arg);
 }
 
@@ -429,7 +429,7 @@ enum verdict client_stmt_close(struct client *cl, const struct msg *m, uint32_t 
 		q.unnamed = true;
 		q.stmt = cl->c.unnamed;
 		cl->c.unnamed = NULL;
-		s->ops->serves->expect(s, q);
+		s->ops->serves->expect(s, &q);
 		return V_FORWARD;
 	}
 	if (m->len != strlen(name) + 2)
@@ -442,6 +442,6 @@ enum verdict client_stmt_close(struct client *cl, const struct msg *m, uint32_t 
 		q.name = stmt_name_ref(n);
 		stmt_map_remove(n);
 	}
-	s->ops->serves->expect(s, q);
+	s->ops->serves->expect(s, &q);
 	return V_DROP;
 }

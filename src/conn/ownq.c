@@ -31,7 +31,7 @@ struct ownq {
 static void ownq_send_simple(struct server *s, const char *sql)
 {
 	msgw_query(relay_out(&s->c), sql);
-	server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW, .unnamed = true});
+	server_push(s, &(struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW, .unnamed = true});
 }
 
 static void ownq_send(struct server *s, const struct ownq_call *q)
@@ -42,7 +42,7 @@ static void ownq_send(struct server *s, const struct ownq_call *q)
 		ownq_send_simple(s, q->before);
 	if (!q->sql) {
 		msgw_sync(out);
-		server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
+		server_push(s, &(struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
 		return;
 	}
 	if (!q->params) {
@@ -56,7 +56,7 @@ static void ownq_send(struct server *s, const struct ownq_call *q)
 	for (int kind = REQ_PARSE; kind <= REQ_SYNC; kind++)
 		if (kind != REQ_DESCRIBE && kind != REQ_CLOSE)
 			server_push(s,
-				(struct request){
+				&(struct request){
 					.kind = (uint8_t)kind, .action = ACT_SWALLOW, .unnamed = kind == REQ_PARSE});
 }
 

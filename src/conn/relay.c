@@ -182,7 +182,7 @@ bool relay_holds(const struct conn *c)
 }
 
 /* A message that has no place in the protocol: the words depend on who sent it. */
-static enum verdict relay_bad(struct conn *c, enum wire_result r, const struct msg *m)
+static __attribute__((cold)) enum verdict relay_bad(struct conn *c, enum wire_result r, const struct msg *m)
 {
 	char text[120];
 
@@ -198,11 +198,14 @@ static enum verdict relay_bad(struct conn *c, enum wire_result r, const struct m
 /* size bytes of the window belong to the message that was just judged; what is not there yet is left to come. */
 static void relay_take(struct relay_scan *w, size_t size, bool skip)
 {
-	size_t here = w->end - w->scan < size ? w->end - w->scan : size;
+	size_t here = w->end - w->scan;
 
-	w->src->left = (uint32_t)(size - here);
-	w->src->skip = skip;
-	w->scan += here;
+	if (size > here) {
+		w->src->left = (uint32_t)(size - here);
+		w->src->skip = skip;
+		size = here;
+	}
+	w->scan += size;
 	if (skip)
 		w->pos = w->scan;
 }

@@ -14,7 +14,7 @@ static struct request *ring_at(const struct ring *r, uint32_t i)
 	return &r->v[(r->head + i) & (r->cap - 1)];
 }
 
-static void ring_grow(struct ring *r)
+static __attribute__((cold)) void ring_grow(struct ring *r)
 {
 	uint32_t cap = r->cap ? r->cap * 2 : 16;
 	struct request *v = xmalloc(MEM_RING, cap * sizeof(*v));
@@ -46,73 +46,78 @@ static inline void ring_count(struct ring *r, const struct request *q, uint32_t 
 		r->begins += by;
 }
 
-static void request_release(struct request *q)
+static __attribute__((noinline)) void request_release(struct request q)
 {
-	stmt_name_unref(&q->name);
-	stmt_unref(&q->stmt);
-	stmt_edits_unref(&q->edits);
+	stmt_name_unref(&q.name);
+	stmt_unref(&q.stmt);
+	stmt_edits_unref(&q.edits);
 }
 
-static void ring_record(struct ring *r, struct request q)
+static struct request *ring_record(struct ring *r, const struct request *q)
 {
+	struct request *new;
+
 	if (r->n == r->cap)
 		ring_grow(r);
-	r->n++;
-	*ring_at(r, r->n - 1) = q;
-	ring_count(r, &q, 1);
+	new = ring_at(r, r->n++);
+	*new = *q;
+	ring_count(r, q, 1);
+	return new;
 }
 
 /* The oldest, which is gone for good. */
-static void ring_drop_front(struct ring *r)
+static inline void ring_drop_front(struct ring *r)
 {
 	struct request *q = ring_at(r, 0);
 
 	ring_count(r, q, UINT32_MAX);
 	if (q->name || q->stmt || q->edits)
-		request_release(q);
+		request_release(*q);
 	r->head = (r->head + 1) & (r->cap - 1);
 	r->n--;
 }
 
 /* While the server reads copy data it ignores Sync and Flush; CopyDone and CopyFail end that (55.2.6). */
-static bool ring_push_in_copy(struct ring *r, struct request q)
+static __attribute__((cold)) bool ring_push_in_copy(struct ring *r, const struct request *q)
 {
-	if (q.kind == REQ_SYNC) {
+	if (q->kind == REQ_SYNC) {
 		r->in_copy++;
 		return true;
 	}
-	if (q.kind == REQ_COPY_END) {
+	if (q->kind == REQ_COPY_END) {
 		r->copying = false;
 		return true;
 	}
 	return false;
 }
 
-void ring_push(struct ring *r, struct request q)
+void ring_push(struct ring *r, const struct request *q)
 {
+	struct request *new;
+
 	if (r->copying && ring_push_in_copy(r, q))
 		return;
-	if (r->skipping && q.kind != REQ_SYNC) {
-		request_release(&q);
+	if (r->skipping && q->kind != REQ_SYNC) {
+		request_release(*q);
 		return;
 	}
-	switch ((enum request_kind)q.kind) {
+	if (q->kind == REQ_COPY_END && !r->n)
+		return; /* there is no COPY that it could end: the server drops it */
+	new = ring_record(r, q);
+	switch ((enum request_kind)q->kind) {
 	case REQ_SYNC:
-		q.bare = !r->open;
+		new->bare = !r->open;
 		r->skipping = false;
 		r->open = false;
 		r->unsynced = false;
 		r->unflushed = 0;
 		break;
 	case REQ_QUERY:
-		r->unsynced = r->unsynced && r->n;
+		r->unsynced = r->unsynced && r->n > 1;
 		r->unflushed = 0;
 		r->open = false; /* a Query ends the implicit transaction of what came before it */
 		break;
-	case REQ_COPY_END:
-		if (!r->n)
-			return; /* there is no COPY that it could end: the server drops it */
-		break;
+	case REQ_COPY_END: break;
 	case REQ_PARSE:
 	case REQ_BIND:
 	case REQ_DESCRIBE:
@@ -123,7 +128,6 @@ void ring_push(struct ring *r, struct request q)
 		r->unflushed++;
 		break;
 	}
-	ring_record(r, q);
 }
 
 /* An end of copy that no COPY waited for has no answer: it never stays in front. */

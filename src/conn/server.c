@@ -86,15 +86,15 @@ void server_goto(struct server *s, enum server_state to)
 		conn_settle(&s->c);
 }
 
-void server_push(struct server *s, struct request q)
+void server_push(struct server *s, const struct request *q)
 {
-	if (q.kind == REQ_QUERY && s->ring.open && s->status == 'I' && !s->ring.begins)
+	if (q->kind == REQ_QUERY && s->ring.open && s->status == 'I' && !s->ring.begins)
 		s->mixed = true;
-	if (q.unnamed || q.stmt || q.name)
-		server_stmt_sent(s, &q);
-	else if (q.kind == REQ_SYNC && q.action == ACT_FORWARD && s->c.peer)
+	if (q->unnamed || q->stmt || q->name)
+		server_stmt_sent(s, q);
+	else if (q->kind == REQ_SYNC && q->action == ACT_FORWARD && s->c.peer)
 		s->c.peer->batch++;
-	if (s->ring.begins && (q.kind == REQ_QUERY || q.kind == REQ_SYNC))
+	if (s->ring.begins && (q->kind == REQ_QUERY || q->kind == REQ_SYNC))
 		s->begin_taken = true;
 	ring_push(&s->ring, q);
 }
@@ -372,20 +372,15 @@ struct server *server_launch_solo(struct pooler *p, struct solo *solo)
 	return s;
 }
 
-static void server_expect(struct conn *c, struct request q)
+static void server_expect(struct conn *c, const struct request *q)
 {
 	struct server *s = conn_server(c);
 
-	if (q.alters)
+	if (q->alters)
 		s->unsure = true;
 	server_push(s, q);
 	if (s->ring.answers)
 		server_stmt_answer(s);
-}
-
-static bool server_skips(const struct conn *c)
-{
-	return ((const struct server *)(const void *)c)->ring.skipping;
 }
 
 static void server_flushed(struct conn *c)
@@ -414,18 +409,18 @@ static void server_refuse(struct conn *c, enum refusal why, bool simple)
 	struct server *s = conn_server(c);
 
 	msgw_describe(relay_out(c), 'S', c->pooler->refused_name);
-	server_push(s, (struct request){.kind = REQ_DESCRIBE, .action = ACT_REFUSE, .why = (uint8_t)why});
+	server_push(s, &(struct request){.kind = REQ_DESCRIBE, .action = ACT_REFUSE, .why = (uint8_t)why});
 	if (!simple)
 		return;
 	msgw_sync(relay_out(c)); /* in place of the end of its Query */
-	server_push(s, (struct request){.kind = REQ_SYNC});
+	server_push(s, &(struct request){.kind = REQ_SYNC});
 }
 
 static void server_refuse_stale(struct conn *c, struct stmt_name *n)
 {
 	msgw_describe(relay_out(c), 'S', c->pooler->refused_name);
 	server_push(conn_server(c),
-		(struct request){
+		&(struct request){
 			.kind = REQ_DESCRIBE, .action = ACT_REFUSE, .why = REFUSE_STALE, .name = stmt_name_ref(n)});
 }
 
@@ -440,8 +435,7 @@ static const struct link_server_ops server_link_ops = {
 	.begin = server_begin,
 	.record = server_record,
 	.unrecord = server_unrecord,
-	.begins = server_begins,
-	.skips = server_skips,
+	.takes = server_takes,
 	.flushed = server_flushed,
 	.owes = server_owes,
 	.settings = server_stmt_settings,

@@ -70,7 +70,7 @@ bool server_heals(struct server *s, const struct msg *m)
 		sync->action = ACT_SWALLOW;
 	} else {
 		msgw_sync(relay_out(&s->c));
-		server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
+		server_push(s, &(struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
 	}
 	s->recording = false;
 	s->replay = REPLAY_NONE;

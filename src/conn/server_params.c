@@ -129,7 +129,7 @@ static bool params_differing(struct server *s, struct vars *wanted)
 	} else if (p.n) {
 		/* This one cannot fail in a way that matters: it goes in front of the request without a round trip. */
 		msgw_query(relay_out(&s->c), buf_text(&p.sql));
-		server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW, .unnamed = true});
+		server_push(s, &(struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW, .unnamed = true});
 	}
 	buf_free(&p.first);
 	buf_free(&p.sql);

@@ -124,7 +124,7 @@ enum verdict server_replays(struct server *s, const struct msg *m, uint32_t *arg
 
 /* A transaction that was deferred; when its BEGIN fails: by_query: the request behind it was a Query. */
 void server_begin(struct conn *c, struct stmt *st, bool portal, bool aborted);
-bool server_begins(struct conn *c);
+enum verdict server_takes(struct conn *c, uint8_t type);
 void server_begin_failed(struct server *s, bool by_query);
 /* A message was sent: what the server has by it. */
 void server_stmt_sent(struct server *s, const struct request *q);

@@ -151,16 +151,16 @@ void server_end_batch(struct server *s)
 
 		msgw_cstr(out, "the client has left");
 		msgw_end(out, mark);
-		server_push(s, (struct request){.kind = REQ_COPY_END});
+		server_push(s, &(struct request){.kind = REQ_COPY_END});
 	}
 	if (s->ring.open || s->ring.skipping) {
 		/* A Sync alone would commit what PostgreSQL rolls back when a client leaves without one. */
 		if (s->ring.open && !s->ring.skipping) {
 			msgw_describe(relay_out(&s->c), 'S', s->c.pooler->refused_name);
-			server_push(s, (struct request){.kind = REQ_DESCRIBE, .action = ACT_SWALLOW});
+			server_push(s, &(struct request){.kind = REQ_DESCRIBE, .action = ACT_SWALLOW});
 		}
 		msgw_sync(relay_out(&s->c));
-		server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
+		server_push(s, &(struct request){.kind = REQ_SYNC, .action = ACT_SWALLOW});
 	}
 }
 

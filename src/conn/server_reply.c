@@ -20,7 +20,7 @@
 #include "proto/msgw.h"
 #include "proto/wire.h"
 
-static enum verdict server_nonsense(struct server *s, const char *text)
+static __attribute__((cold)) enum verdict server_nonsense(struct server *s, const char *text)
 {
 	conn_close(&s->c, CLOSE_SERVER_PROTOCOL, text);
 	return V_CLOSED;
@@ -53,7 +53,7 @@ void server_set_var(struct server *s, const struct msg *m, const char **name, co
 	server_put_var(s, *name, *value);
 }
 
-static enum verdict server_on_var(struct server *s, const struct msg *m)
+static __attribute__((cold)) enum verdict server_on_var(struct server *s, const struct msg *m)
 {
 	struct conn *cl = s->c.peer;
 	const struct request *front = ring_front(&s->ring);
@@ -141,7 +141,7 @@ static enum verdict server_on_complete(struct server *s, const struct msg *m)
 }
 
 /* Copy data is to come from the client: CopyInResponse, or CopyBothResponse where both sides send it (55.4). */
-static enum verdict server_on_copy_in(struct server *s)
+static __attribute__((cold)) enum verdict server_on_copy_in(struct server *s)
 {
 	enum verdict v = server_on_part(s, false);
 
@@ -237,7 +237,7 @@ bool server_announced(const struct server *s, char *buf, size_t size)
 	return announces_end(&f);
 }
 
-static enum verdict server_on_notice(struct server *s, const struct msg *m, uint32_t *arg)
+static __attribute__((cold)) enum verdict server_on_notice(struct server *s, const struct msg *m, uint32_t *arg)
 {
 	const struct request *q = ring_front(&s->ring);
 	enum verdict v;
@@ -266,10 +266,10 @@ static void server_ends_query(struct server *s, bool last)
 		return;
 	}
 	msgw_sync(relay_out(&s->c));
-	server_push(s, (struct request){.kind = REQ_SYNC, .action = ACT_FORWARD});
+	server_push(s, &(struct request){.kind = REQ_SYNC, .action = ACT_FORWARD});
 }
 
-static enum verdict server_on_error(struct server *s, const struct msg *m, uint32_t *arg)
+static __attribute__((cold)) enum verdict server_on_error(struct server *s, const struct msg *m, uint32_t *arg)
 {
 	struct request *front = ring_front(&s->ring), q;
 	enum verdict v = V_FORWARD;
@@ -459,7 +459,7 @@ static enum verdict server_reply(struct server *s, const struct msg *m, uint32_t
 }
 
 /* While nobody uses it a server may only speak of its parameters, of notices, and of its end. */
-static enum verdict server_idle_message(struct server *s, const struct msg *m)
+static __attribute__((cold)) enum verdict server_idle_message(struct server *s, const struct msg *m)
 {
 	struct error_fields f;
 

@@ -70,7 +70,7 @@ static void server_parse(struct server *s, const char *name, const struct stmt *
 void server_stmt_take(struct conn *c, struct stmt *st)
 {
 	msgw_close(relay_out(c), 'S', st->name);
-	server_push(conn_server(c), (struct request){.kind = REQ_CLOSE, .action = ACT_FRONT, .stmt = stmt_ref(st)});
+	server_push(conn_server(c), &(struct request){.kind = REQ_CLOSE, .action = ACT_FRONT, .stmt = stmt_ref(st)});
 }
 
 enum { BEGINS_KEPT = 4 };
@@ -117,7 +117,7 @@ static void server_run(struct server *s, const struct buf *sql, struct stmt *mak
 	msgw_close(out, 'S', name);
 	out->failed = out->failed || buf_failed(sql);
 	for (size_t i = 0; i < sizeof(kinds); i++)
-		server_push(s, (struct request){.kind = kinds[i],
+		server_push(s, &(struct request){.kind = kinds[i],
 				       .action = (uint8_t)action,
 				       .stmt = makes && kinds[i] == REQ_EXECUTE ? stmt_ref(makes) : NULL});
 }
@@ -182,7 +182,7 @@ static void server_prepare(struct server *s, struct stmt *st, enum request_actio
 		server_prepare_sql(s, st, action);
 	} else {
 		server_parse(s, st->name, st);
-		server_push(s, (struct request){.kind = REQ_PARSE, .action = (uint8_t)action, .stmt = stmt_ref(st)});
+		server_push(s, &(struct request){.kind = REQ_PARSE, .action = (uint8_t)action, .stmt = stmt_ref(st)});
 	}
 	server_set_literals(s, st->settings, now, action);
 }
@@ -196,7 +196,7 @@ static void server_sync(struct server *s, struct request q)
 {
 	q.kind = REQ_SYNC;
 	msgw_sync(relay_out(&s->c));
-	server_push(s, q);
+	server_push(s, &q);
 }
 
 /*
@@ -373,12 +373,12 @@ void server_stmt_put_unnamed(struct conn *c)
 		now = server_stmt_settings(c);
 		server_set_literals(s, now, st->settings, ACT_FRONT);
 		server_parse(s, "", st);
-		server_push(s, (struct request){.kind = REQ_PARSE, .action = ACT_FRONT});
+		server_push(s, &(struct request){.kind = REQ_PARSE, .action = ACT_FRONT});
 		server_set_literals(s, st->settings, now, ACT_FRONT);
 		server_unnamed(s, UNNAMED_KNOWN, st);
 	} else {
 		msgw_close(relay_out(c), 'S', "");
-		server_push(s, (struct request){.kind = REQ_CLOSE, .action = ACT_FRONT});
+		server_push(s, &(struct request){.kind = REQ_CLOSE, .action = ACT_FRONT});
 		server_unnamed(s, UNNAMED_NONE, NULL);
 	}
 }
@@ -445,7 +445,7 @@ bool server_stmt_must_wait(struct conn *c, bool unnamed)
 static void server_abort(struct server *s)
 {
 	msgw_describe(relay_out(&s->c), 'S', s->c.pooler->refused_name);
-	server_push(s, (struct request){.kind = REQ_DESCRIBE, .action = ACT_SWALLOW});
+	server_push(s, &(struct request){.kind = REQ_DESCRIBE, .action = ACT_SWALLOW});
 }
 
 void server_begin(struct conn *c, struct stmt *st, bool portal, bool aborted)
@@ -459,19 +459,19 @@ void server_begin(struct conn *c, struct stmt *st, bool portal, bool aborted)
 		server_parse(s, st->name, st);
 		q.kind = REQ_PARSE;
 		q.stmt = stmt_ref(st);
-		server_push(s, q);
+		server_push(s, &q);
 		q.stmt = NULL;
 	}
 	msgw_bind_text(relay_out(c), "", st->name, NULL, 0);
 	msgw_execute(relay_out(c), "");
 	q.kind = REQ_BIND;
-	server_push(s, q);
+	server_push(s, &q);
 	q.kind = REQ_EXECUTE;
-	server_push(s, q);
+	server_push(s, &q);
 	if (!portal) {
 		msgw_close(relay_out(c), 'P', ""); /* as if there had been none */
 		q.kind = REQ_CLOSE;
-		server_push(s, q);
+		server_push(s, &q);
 	}
 	if (!aborted)
 		return;
@@ -481,19 +481,21 @@ void server_begin(struct conn *c, struct stmt *st, bool portal, bool aborted)
 	s->begin_taken = true;
 }
 
-bool server_begins(struct conn *c)
+enum verdict server_takes(struct conn *c, uint8_t type)
 {
 	struct server *s = conn_server(c);
 
+	if (s->ring.skipping && type != MSG_SYNC)
+		return V_DROP;
 	if (s->ring.begins && s->begin_taken) {
 		c->peer->holds = HOLDS_FOR_BEGIN;
-		return true;
+		return V_STOP;
 	}
 	if (s->ring.n < REQUESTS_MAX || s->ring.copying)
-		return false;
+		return V_FORWARD;
 	server_hurry(s);
 	c->peer->holds = HOLDS_FOR_ROOM;
-	return true;
+	return V_STOP;
 }
 
 /*
@@ -510,7 +512,7 @@ void server_begin_failed(struct server *s, bool by_query)
 	else
 		server_sync(s, (struct request){.action = ACT_SWALLOW});
 	msgw_query(relay_out(&s->c), "BEGIN");
-	server_push(s, (struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW, .unnamed = true});
+	server_push(s, &(struct request){.kind = REQ_QUERY, .action = ACT_SWALLOW, .unnamed = true});
 	server_abort(s);
 	if (ends)
 		server_sync(s, (struct request){.action = ACT_FORWARD});

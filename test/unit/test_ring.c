@@ -54,7 +54,7 @@ static const char *play_one(struct ring *r, const char *p)
 		return p + 2;
 	case 'G': ring_copy_in(r); return p + 1;
 	case 'K': ring_copy_done(r); return p + 1;
-	default: ring_push(r, (struct request){.kind = (uint8_t)letter_kind(*p)}); return p + 1;
+	default: ring_push(r, &(struct request){.kind = (uint8_t)letter_kind(*p)}); return p + 1;
 	}
 }
 
@@ -126,10 +126,10 @@ static void test_may_commit(void **state)
 	struct ring r = {0};
 
 	(void)state;
-	ring_push(&r, (struct request){.kind = REQ_QUERY});
+	ring_push(&r, &(struct request){.kind = REQ_QUERY});
 	assert_false(ring_may_commit(&r));
-	ring_push(&r, (struct request){.kind = REQ_QUERY, .may_commit = true});
-	ring_push(&r, (struct request){.kind = REQ_QUERY});
+	ring_push(&r, &(struct request){.kind = REQ_QUERY, .may_commit = true});
+	ring_push(&r, &(struct request){.kind = REQ_QUERY});
 	assert_true(ring_may_commit(&r));
 	ring_pop(&r);
 	assert_true(ring_may_commit(&r));
@@ -147,7 +147,7 @@ static void test_grow(void **state)
 	(void)state;
 	for (int round = 0; round < 200; round++) {
 		for (int i = 0; i < round; i++, in++)
-			ring_push(&r, (struct request){.kind = REQ_QUERY, .why = (uint8_t)in});
+			ring_push(&r, &(struct request){.kind = REQ_QUERY, .why = (uint8_t)in});
 		for (int i = 0; i < round / 2; i++, out++) {
 			assert_int_equal(ring_front(&r)->why, (uint8_t)out);
 			ring_pop(&r);
@@ -176,7 +176,7 @@ static const char *push_marked(struct ring *r, const char *p)
 			q.begins = true;
 	}
 	q.kind = (uint8_t)letter_kind(*p);
-	ring_push(r, q);
+	ring_push(r, &q);
 	return p + 1;
 }
 
@@ -274,7 +274,7 @@ static void world_free(struct world *w)
 static void push_held(struct ring *r, struct world *w, enum request_kind kind, uint8_t why)
 {
 	ring_push(r,
-		(struct request){
+		&(struct request){
 			.kind = (uint8_t)kind, .why = why, .name = stmt_name_unknown("x"), .stmt = stmt_ref(w->st)});
 }
 
@@ -377,7 +377,7 @@ static void test_later(void **state)
 			bool unnamed = *p == 'u';
 
 			p += unnamed;
-			ring_push(&r, (struct request){.kind = (uint8_t)letter_kind(*p),
+			ring_push(&r, &(struct request){.kind = (uint8_t)letter_kind(*p),
 					      .why = number++,
 					      .unnamed = unnamed,
 					      .name = stmt_name_unknown("x"),
@@ -420,8 +420,8 @@ static void test_references(void **state)
 	ring_free(&r);
 	assert_int_equal(w.st->refs, 1);
 	/* One of the two alone. */
-	ring_push(&r, (struct request){.kind = REQ_BIND, .name = stmt_name_unknown("y")});
-	ring_push(&r, (struct request){.kind = REQ_PARSE, .stmt = stmt_ref(w.st)});
+	ring_push(&r, &(struct request){.kind = REQ_BIND, .name = stmt_name_unknown("y")});
+	ring_push(&r, &(struct request){.kind = REQ_PARSE, .stmt = stmt_ref(w.st)});
 	ring_pop(&r);
 	assert_int_equal(mem_usage_get(MEM_STMT).objects, 2); /* table and statement */
 	ring_pop(&r);
@@ -450,16 +450,16 @@ static void test_names(void **state)
 	struct ring r = {0};
 
 	(void)state;
-	ring_push(&r, (struct request){.kind = REQ_BIND});
-	ring_push(&r, (struct request){.kind = REQ_CLOSE, .name = stmt_name_ref(x)});
+	ring_push(&r, &(struct request){.kind = REQ_BIND});
+	ring_push(&r, &(struct request){.kind = REQ_CLOSE, .name = stmt_name_ref(x)});
 	stmt_map_remove(x);
 	for (int i = 0; i < 2; i++) {
 		n = stmt_map_add(&w.names, i ? "y" : "x", w.st);
 		ring_push(&r,
-			(struct request){
+			&(struct request){
 				.kind = REQ_PARSE, .made = true, .name = stmt_name_ref(n), .stmt = stmt_ref(w.st)});
 	}
-	ring_push(&r, (struct request){.kind = REQ_SYNC});
+	ring_push(&r, &(struct request){.kind = REQ_SYNC});
 	assert_int_equal(stmt_map_count(w.names), 2);
 	ring_error(&r, undo_names, NULL);
 	assert_int_equal(stmt_map_count(w.names), 1);
@@ -488,7 +488,7 @@ static void test_fail(void **state)
 
 	(void)state;
 	for (const char *p = "QQPBESSCE"; *p; p++)
-		ring_push(&r, (struct request){.kind = (uint8_t)letter_kind(*p)});
+		ring_push(&r, &(struct request){.kind = (uint8_t)letter_kind(*p)});
 	ring_fail(&r, count_undo, undone);
 	assert_string_equal(undone, "EBP!EC!");
 	assert_int_equal(r.n, 9);
@@ -506,12 +506,12 @@ static void test_answered(void **state)
 	struct ring r = {0};
 
 	(void)state;
-	ring_push(&r, (struct request){.kind = REQ_BIND});
-	ring_push(&r, (struct request){.kind = REQ_EXECUTE});
-	ring_push(&r, (struct request){.kind = REQ_EXECUTE, .ends = ENDS_BY_COMMIT});
-	ring_push(&r, (struct request){.kind = REQ_CLOSE});
-	ring_push(&r, (struct request){.kind = REQ_SYNC});
-	ring_push(&r, (struct request){.kind = REQ_QUERY, .ends = ENDS_BY_COMMIT});
+	ring_push(&r, &(struct request){.kind = REQ_BIND});
+	ring_push(&r, &(struct request){.kind = REQ_EXECUTE});
+	ring_push(&r, &(struct request){.kind = REQ_EXECUTE, .ends = ENDS_BY_COMMIT});
+	ring_push(&r, &(struct request){.kind = REQ_CLOSE});
+	ring_push(&r, &(struct request){.kind = REQ_SYNC});
+	ring_push(&r, &(struct request){.kind = REQ_QUERY, .ends = ENDS_BY_COMMIT});
 	ring_pop(&r);
 	assert_false(r.ran);
 	ring_pop(&r);
@@ -536,7 +536,7 @@ static bool runs_one(const char *script)
 		bool answer = *p == 'p' || *p == 'k';
 		char kind = *p == 'k' ? 'C' : *p == 'p' ? 'P' : *p == 'X' ? 'E' : *p;
 
-		ring_push(&r, (struct request){.kind = (uint8_t)letter_kind(kind),
+		ring_push(&r, &(struct request){.kind = (uint8_t)letter_kind(kind),
 				      .action = answer ? ACT_ANSWER : ACT_FORWARD,
 				      .ends = *p == 'X' ? ENDS_BY_COMMIT : ENDS_NOTHING});
 	}
@@ -561,15 +561,15 @@ static void test_runs_one(void **state)
 		if (runs_one(other[i]))
 			fail_msg("%s", other[i]);
 	for (int action = ACT_FORWARD; action <= ACT_ANSWER; action++) {
-		ring_push(&r, (struct request){.kind = REQ_QUERY, .action = (uint8_t)action});
+		ring_push(&r, &(struct request){.kind = REQ_QUERY, .action = (uint8_t)action});
 		assert_int_equal(ring_runs_one(&r), action == ACT_FORWARD);
 		ring_free(&r);
 	}
-	ring_push(&r, (struct request){.kind = REQ_QUERY});
+	ring_push(&r, &(struct request){.kind = REQ_QUERY});
 	ring_copy_in(&r);
 	assert_false(ring_runs_one(&r));
 	ring_free(&r);
-	ring_push(&r, (struct request){.kind = REQ_QUERY, .ends = ENDS_BY_ROLLBACK});
+	ring_push(&r, &(struct request){.kind = REQ_QUERY, .ends = ENDS_BY_ROLLBACK});
 	assert_false(ring_runs_one(&r));
 	ring_free(&r);
 }

@@ -299,11 +299,11 @@ int main(int argc, char **argv)
 		struct config *config = kind_config(kind, dir);
 		bool ok = config != NULL;
 
-		for (unsigned long i = 0; i < runs && ok; i++) {
-			uint64_t seed = i * KINDS + kind;
+		for (unsigned long i = 0; i < (one ? 1 : runs) && ok; i++) {
+			uint64_t seed = one ? only : i * KINDS + kind;
 			struct chaos *c;
 
-			if (one && seed != only)
+			if (seed % KINDS != kind)
 				continue;
 			c = calloc(1, sizeof(*c));
 			if (c == NULL)

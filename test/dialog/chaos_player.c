@@ -328,6 +328,8 @@ bool player_finishes(struct chaos *c, struct player *p)
 	if (!ends)
 		return false;
 	p->finished = true;
+	if (p->loose && p->copies) /* it may be in a COPY; if not, this is nothing */
+		message(&b, 'f', "the end", 8);
 	message(&b, 'S', "", 0);
 	if (p->want.status != 'I' || p->loose)
 		message(&b, 'Q', "rollback", 9);

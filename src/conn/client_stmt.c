@@ -5,6 +5,7 @@
  * clients share one; the server's unit prepares it where it is missing. In
  * session mode the names are the server's business and nothing here is used.
  */
+#include <endian.h>
 #include <string.h>
 
 #include "conn/client_priv.h"
@@ -69,11 +70,13 @@ static enum verdict client_to_nothing(struct client *cl, struct request q, const
 static bool body_is_sound(const char *body, size_t len)
 {
 	const char *nul = memchr(body, 0, len);
-	struct msgr r = msgr_init(nul ? nul + 1 : body, nul ? len - (size_t)(nul + 1 - body) : 0);
-	uint16_t n = msgr_u16(&r);
+	size_t rest = nul ? len - (size_t)(nul + 1 - body) : 0;
+	uint16_t n;
 
-	(void)msgr_bytes(&r, (size_t)n * 4);
-	return nul && msgr_end(&r);
+	if (rest < sizeof(n))
+		return false;
+	memcpy(&n, nul + 1, sizeof(n));
+	return rest == sizeof(n) + (size_t)be16toh(n) * 4;
 }
 
 static bool same_body(const struct stmt *st, const char *body, size_t len)

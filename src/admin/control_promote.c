@@ -71,7 +71,7 @@ static bool is_looked_at(const struct control_wait *w)
 {
 	const struct endpoint *ep = w->endpoint;
 
-	return ep->cluster == NULL || ep->blind || !ep->seen.probed || ep->sure_us >= w->since_us;
+	return ep->cluster == NULL || ep->blind || ep->sure_us >= w->since_us;
 }
 
 bool control_is_promoted(struct control_wait *w, const char **error)

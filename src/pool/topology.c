@@ -615,9 +615,13 @@ void topology_probe(struct cluster *c)
 void topology_promote(struct endpoint *ep, bool force)
 {
 	struct cluster *c = ep->cluster;
+	char before[sizeof c->trigger];
 
 	c->memory.named = ep;
 	c->memory.forced = force;
+	memcpy(before, c->trigger, sizeof before);
 	snprintf(c->trigger, sizeof c->trigger, "PROMOTE");
 	topology_decide(c);
+	if (c->trigger[0] != '\0') /* it has changed nothing, and is not why something will */
+		memcpy(c->trigger, before, sizeof before);
 }

@@ -280,16 +280,32 @@ bool run_reload(struct step *s, struct world *w, struct end *e)
 	return ok;
 }
 
-/* log "text": a line that was logged has it; nolog: none has */
+/* How many times is it in what was logged? */
+static unsigned long count_logged(const struct world *w, const char *text)
+{
+	unsigned long n = 0;
+
+	if (w->log.p != NULL && text[0] != '\0')
+		for (const char *at = w->log.p; (at = strstr(at, text)) != NULL; at += strlen(text))
+			n++;
+	return n;
+}
+
+/* log "text" [N]: a line that was logged has it, or N have; nolog: none has */
 bool run_log(struct step *s, struct world *w, struct end *e)
 {
 	bool want = strcmp(s->verb->name, "log") == 0, is;
+	unsigned long n;
 
 	(void)e;
 	if (s->n < 1)
 		return false;
-	is = w->log.p != NULL && strstr(w->log.p, s->v[0].s) != NULL;
-	if (is != want)
+	n = count_logged(w, s->v[0].s);
+	is = s->n > 1 ? n == strtoul(s->v[1].s, NULL, 10) : n > 0;
+	if (is != want && s->n > 1)
+		world_fail(w, "the log has \"%s\" %lu times, not %s:\n%s", s->v[0].s, n, s->v[1].s,
+			w->log.p != NULL ? w->log.p : "");
+	else if (is != want)
 		world_fail(w, "the log %s \"%s\":\n%s", want ? "does not have" : "has", s->v[0].s,
 			w->log.p != NULL ? w->log.p : "");
 	return is == want;

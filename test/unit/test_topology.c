@@ -395,6 +395,34 @@ static void test_replayed(void **state)
 	rig_end(&g);
 }
 
+/* PROMOTE of who is the primary already changes nothing, and is no reason of what happens later. */
+static void test_promote_trigger(void **state)
+{
+	struct rig g;
+
+	(void)state;
+	start_with_primary(&g, HEAD "rw=" ABC RW "\n");
+	connect_some(&g, "rw", 2);
+	topology_promote(host(&g, "a"), false);
+	assert_string_equal(fit(&g, "rw"), "a");
+	assert_int_equal(g.r.failovers.last, 0);
+	assert_int_equal(g.closed, 0);
+	seen(&g, "b", SIGHT_WRITABLE, 2);
+	assert_string_equal(fit(&g, "rw"), "b");
+	assert_string_equal(last_failover(&g)->trigger, "seen by a probe");
+	/* What was suspected keeps its reason. */
+	pass(&g, 2 * USEC);
+	topology_suspect(host(&g, "b"), "a test");
+	topology_promote(host(&g, "b"), true);
+	seen(&g, "c", SIGHT_WRITABLE, 3);
+	assert_string_equal(last_failover(&g)->trigger, "a test");
+	/* And where it is the reason it is told. */
+	topology_promote(host(&g, "b"), true);
+	assert_string_equal(fit(&g, "rw"), "b");
+	assert_string_equal(last_failover(&g)->trigger, "PROMOTE");
+	rig_end(&g);
+}
+
 /* Connections of clients are all that is known: one is tried after the other, and what they say counts. */
 static void test_blind(void **state)
 {
@@ -691,6 +719,7 @@ int main(void)
 		cmocka_unit_test(test_promoted_behind_name),
 		cmocka_unit_test(test_suspicion),
 		cmocka_unit_test(test_replayed),
+		cmocka_unit_test(test_promote_trigger),
 		cmocka_unit_test(test_blind),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_merge),

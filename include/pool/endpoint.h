@@ -59,6 +59,8 @@ void endpoint_put(struct endpoints *e, struct endpoint **ep); /* NULL inside is 
 void endpoints_free(struct endpoints *e);		      /* asserts that none is left */
 bool endpoint_is_local(const struct endpoint *ep);	      /* a unix socket */
 bool endpoint_is_name(const struct endpoint *ep);	      /* neither that nor an address */
+/* A position as a number, from the text that PostgreSQL has for it. False: it is none. */
+bool lsn_read(const char *text, uint64_t *lsn);
 /* The position in lsn as a number. False: it is not known. */
 bool endpoint_lsn(const struct endpoint *ep, uint64_t *lsn);
 void endpoint_failed(struct endpoint *ep);

@@ -5,6 +5,8 @@
  */
 #include "conn/monitor.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,31 +107,46 @@ static void monitor_lost(struct monitor *m, const char *text, bool leaving)
 /* The first eight digits of a WAL file's name are its timeline (pg_walfile_name). False: it is no such name. */
 static bool read_timeline(const char *name, uint32_t *timeline)
 {
-	char digits[9] = "", *end;
+	char digits[9] = "";
 
-	if (strlen(name) != 24)
+	if (!name || strlen(name) != 24 || strspn(name, "0123456789ABCDEF") != 24)
 		return false;
 	memcpy(digits, name, 8);
-	*timeline = (uint32_t)strtoul(digits, &end, 16);
-	return !*end && *timeline;
+	*timeline = (uint32_t)strtoul(digits, NULL, 16);
+	return *timeline;
+}
+
+/* As PostgreSQL has it: a system identifier that is too high for a bigint is told as a negative one. */
+static bool read_bigint(const char *text, int64_t *value)
+{
+	char *end;
+
+	if (!text || !isdigit((unsigned char)text[text[0] == '-']))
+		return false;
+	errno = 0;
+	*value = strtoll(text, &end, 10);
+	return !*end && !errno;
 }
 
 static void role_row(struct server *s, const char *const *v, size_t n, void *arg)
 {
 	struct monitor *m = arg;
 	struct sight *f = &m->found;
+	uint64_t lsn;
+	int64_t id;
 
 	(void)s;
-	m->odd = m->odd || n != 5 || f->answers || !v[0] || !v[3] || !v[4];
+	m->odd = m->odd || n != 5 || f->answers || !v[0] || (strcmp(v[0], "t") && strcmp(v[0], "f")) ||
+		 !read_bigint(v[3], &id) || !id || !read_bigint(v[4], &f->started_us);
 	if (m->odd)
 		return;
 	f->answers = true;
 	f->role = v[0][0] == 't' ? SIGHT_STANDBY : SIGHT_WRITABLE;
+	f->system_id = (uint64_t)id;
 	if (f->role == SIGHT_WRITABLE)
-		m->odd = !v[1] || !read_timeline(v[1], &f->timeline);
-	f->system_id = strtoull(v[3], NULL, 10);
-	f->started_us = strtoll(v[4], NULL, 10);
-	m->odd = m->odd || !f->system_id;
+		m->odd = !read_timeline(v[1], &f->timeline) || !v[2];
+	if (v[2] && !lsn_read(v[2], &lsn)) /* a standby may have replayed nothing yet */
+		m->odd = true;
 	snprintf(m->lsn, sizeof(m->lsn), "%s", v[2] ? v[2] : "");
 }
 
@@ -156,7 +173,8 @@ static void role_done(struct server *s, const struct ownq_result *r, void *arg)
 	monitor_idle(s);
 	if (!r->ok || m->odd || !m->found.answers) {
 		m->useless++;
-		topology_suspect(m->endpoint, r->ok ? "its answer makes no sense" : r->text);
+		if (m->endpoint->seen.answers || !m->endpoint->seen.probed) /* else it counts as down, and is no news */
+			topology_suspect(m->endpoint, r->ok ? "its answer makes no sense" : r->text);
 		conn_close(&s->c, CLOSE_MONITOR, r->ok ? "an answer that makes no sense" : r->text);
 		return;
 	}
@@ -164,6 +182,7 @@ static void role_done(struct server *s, const struct ownq_result *r, void *arg)
 	memcpy(m->endpoint->lsn, m->lsn, sizeof(m->endpoint->lsn));
 	m->endpoint->lsn_us = clock_us();
 	topology_seen(m->endpoint, &m->found, &s->c.remote, since_us);
+	topology_blind(m->endpoint, false); /* not before it is known: who is served meanwhile is not held */
 	monitor_rearm(m);
 }
 
@@ -241,7 +260,6 @@ static void monitor_opened(struct server *s, struct solo *solo)
 		if (before->server)
 			conn_close(&before->server->c, CLOSE_MONITOR, "replaced by a newer one");
 	}
-	topology_blind(m->endpoint, false);
 	ask_role(m, s);
 }
 
@@ -291,6 +309,8 @@ static void monitor_closed(struct server *s, struct solo *solo, const char *text
 		monitor_refused(m, s, text);
 	} else if (!s->logged_in || late || useless) {
 		monitor_lost(m, late ? "no answer within topology_check_timeout" : text, leaving);
+		if (s->logged_in)
+			topology_blind(m->endpoint, false);
 		if (replaced) { /* who is not let in is not served, whatever older connections say */
 			place_close(asked_place(m), text);
 			m->asked_us = 0;

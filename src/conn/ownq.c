@@ -104,8 +104,10 @@ static enum verdict ownq_on_row(struct server *s, const struct msg *m, uint32_t 
 	}
 	r = msgr_of(m);
 	n = msgr_u16(&r);
-	if (n > OWNQ_COLUMNS)
+	if (n > OWNQ_COLUMNS) {
+		ownq_fail(s->ownq, "54000", "a row has too many columns");
 		return V_DROP;
+	}
 	at = copy = xmalloc(MEM_SERVER, m->len + n + 1);
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t len = msgr_u32(&r);
@@ -120,6 +122,8 @@ static enum verdict ownq_on_row(struct server *s, const struct msg *m, uint32_t 
 	}
 	if (msgr_end(&r))
 		s->ownq->row(s, values, n, s->ownq->arg);
+	else
+		ownq_fail(s->ownq, "08P01", "a row that cannot be read");
 	xfree(MEM_SERVER, copy);
 	return V_DROP;
 }

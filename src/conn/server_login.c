@@ -481,8 +481,11 @@ static void server_connect_query(struct server *s)
 
 static void server_role_row(struct server *s, const char *const *values, size_t n, void *arg)
 {
+	struct server_login *l = s->login;
+
 	(void)arg;
-	s->login->standby = n == 1 && values[0] && !strcmp(values[0], "t");
+	l->answered = n == 1 && values[0] && (!strcmp(values[0], "t") || !strcmp(values[0], "f"));
+	l->standby = l->answered && values[0][0] == 't';
 }
 
 static void server_role_done(struct server *s, const struct ownq_result *r, void *arg)
@@ -490,6 +493,8 @@ static void server_role_done(struct server *s, const struct ownq_result *r, void
 	(void)arg;
 	if (!r->ok)
 		server_login_failed(s, r->code, r->text, true);
+	else if (!s->login->answered)
+		server_login_failed(s, "", "it does not say whether it is a standby", true);
 	else if (server_takes_role(s, s->login->standby))
 		server_connect_query(s);
 }

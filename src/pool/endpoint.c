@@ -7,8 +7,7 @@
 
 #include <assert.h>
 #include <ctype.h>
-#include <inttypes.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -106,14 +105,23 @@ bool endpoint_is_name(const struct endpoint *ep)
 }
 
 /* "0/3000060": two hexadecimal numbers, the upper and the lower half (PostgreSQL manual, 8.20). */
+bool lsn_read(const char *text, uint64_t *lsn)
+{
+	static const char digits[] = "0123456789ABCDEFabcdef";
+	size_t high = strspn(text, digits), low;
+
+	if (high < 1 || high > 8 || text[high] != '/')
+		return false;
+	low = strspn(text + high + 1, digits);
+	if (low < 1 || low > 8 || text[high + 1 + low] != '\0')
+		return false;
+	*lsn = (uint64_t)strtoul(text, NULL, 16) << 32 | strtoul(text + high + 1, NULL, 16);
+	return true;
+}
+
 bool endpoint_lsn(const struct endpoint *ep, uint64_t *lsn)
 {
-	uint32_t high, low;
-
-	if (sscanf(ep->lsn, "%" SCNx32 "/%" SCNx32, &high, &low) != 2)
-		return false;
-	*lsn = (uint64_t)high << 32 | low;
-	return true;
+	return lsn_read(ep->lsn, lsn);
 }
 
 void endpoint_failed(struct endpoint *ep)

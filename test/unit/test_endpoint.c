@@ -206,6 +206,26 @@ static void test_many(void **state)
 	endpoints_free(&e);
 }
 
+/* Two numbers of one to eight hexadecimal digits each, and nothing else. */
+static void test_lsn(void **state)
+{
+	static const char *const bad[] = {"", "/", "0", "0/", "/0", "0/0/0", " 0/0", "0/0 ", "0/-1", "-1/0", "+1/0",
+		"0x1/0", "0/123456789", "123456789/0", "0/g", "nonsense"};
+	struct endpoint ep = {.lsn = "16/B374D848"};
+	uint64_t lsn;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		if (lsn_read(bad[i], &lsn))
+			fail_msg("\"%s\" was read as a position", bad[i]);
+	assert_true(lsn_read("0/0", &lsn) && lsn == 0);
+	assert_true(lsn_read("ffffffff/FFFFFFFF", &lsn) && lsn == UINT64_MAX);
+	assert_true(lsn_read("1/00000002", &lsn) && lsn == (UINT64_C(1) << 32) + 2);
+	assert_true(endpoint_lsn(&ep, &lsn) && lsn == UINT64_C(0x16B374D848));
+	ep.lsn[0] = '\0';
+	assert_false(endpoint_lsn(&ep, &lsn));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -215,6 +235,7 @@ int main(void)
 		cmocka_unit_test(test_choice),
 		cmocka_unit_test(test_worked),
 		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_lsn),
 	};
 
 	return cmocka_run_group_tests_name("endpoint", tests, NULL, NULL);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "promise.h"
 
 /*
@@ -366,7 +367,7 @@ static bool is_kept(const struct promise *p, bool again)
 	late = late_ms(l);
 	what = excess(l, p, again ? late : 0);
 	if (what)
-		print_message("%s", bouncer_log(l->b));
+		fputs(bouncer_log(l->b), stderr);
 	load_end(l, l->peer && p->text_of_peer ? p->text_of_peer : p->text, last, p->errors_max);
 	if (!l->peer && !p->in_place) {
 		comes_back(l->primary);

@@ -76,7 +76,7 @@ enum sight_state {
 	SIGHT_DOWN,    /* does not answer */
 	SIGHT_FENCED,  /* writable on a lower timeline: it gets no query */
 	SIGHT_FOREIGN, /* of another system identifier: nor does this one */
-	SIGHT_TWIN     /* an earlier endpoint is the same server */
+	SIGHT_TWIN     /* another endpoint is the same server, and counts for it */
 };
 
 /* The state of the i-th of n. */

@@ -14,15 +14,27 @@ bool sight_is_same_server(const struct sight *a, const struct sight *b)
 	       a->started_us == b->started_us;
 }
 
-/* Of a server under several addresses the present primary's counts, else the first one. */
+static uint32_t written_timeline(const struct sight *s)
+{
+	return s->role == SIGHT_WRITABLE ? s->timeline : 0;
+}
+
+/*
+ * Of a server under several addresses the one counts that was seen on the highest timeline: the others were looked at before
+ * it was promoted. Of several such ones the present primary's, else the first one.
+ */
 static bool is_twin(const struct cluster_memory *m, const struct sight *seen, size_t n, size_t i)
 {
-	if (seen[i].who == m->primary)
-		return false;
-	for (size_t j = 0; j < n; j++)
-		if (j != i && seen[j].answers && sight_is_same_server(&seen[i], &seen[j]) &&
-			(j < i || seen[j].who == m->primary))
+	uint32_t mine = written_timeline(&seen[i]);
+
+	for (size_t j = 0; j < n; j++) {
+		uint32_t its = written_timeline(&seen[j]);
+
+		if (j == i || !seen[j].answers || !sight_is_same_server(&seen[i], &seen[j]))
+			continue;
+		if (its > mine || (its == mine && seen[i].who != m->primary && (j < i || seen[j].who == m->primary)))
 			return true;
+	}
 	return false;
 }
 

@@ -2,6 +2,7 @@
  * topology: which hosts fit which entries, as facts come in, and what becomes of
  * the connections to those that do not. Who decides is test_cluster's.
  */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -710,6 +711,295 @@ static void test_automatic(void **state)
 	rig_end(&g);
 }
 
+/* ---- histories: what must hold whatever happens, is suspected, is seen, and however the clock goes ---- */
+
+enum { RUNS = 1000, EVENTS = 60, NAMES = 3, TRACE = EVENTS * 64 };
+enum pace { STANDS, CREEPS, LEAPS, PACES };
+
+#define must(what)                                                                                                    \
+	do {                                                                                                          \
+		if (!(what))                                                                                          \
+			fail_msg("PSB_TEST_SEED=%" PRIu64 ", pace %d, event %d: not so: %s", h->number, (int)h->pace, \
+				h->event, #what);                                                                     \
+	} while (0)
+
+/* The truth. What is seen of it lags behind. */
+struct node {
+	bool up, writable;
+	uint32_t timeline;
+	int64_t started_us;
+};
+
+struct history {
+	struct rig g;
+	struct node node[NAMES];
+	uint64_t number, seed, clock_seed; /* the events are the same whatever the clock does */
+	enum pace pace;
+	int event;
+	uint32_t timeline; /* the highest that there was */
+	char trace[TRACE];
+	size_t traced;
+};
+
+static const char *const names[NAMES] = {"a", "b", "c"};
+
+static unsigned draw(uint64_t *seed, unsigned n)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return (unsigned)((*seed >> 8) % n);
+}
+
+static struct cluster *the_cluster(struct history *h)
+{
+	return db(&h->g, "rw")->cluster;
+}
+
+static void time_goes(struct history *h)
+{
+	static const int64_t leaps_us[] = {0, 1, 1000, USEC, 3600 * USEC, 86400 * 365 * USEC};
+
+	if (h->pace == CREEPS)
+		pass(&h->g, 1 + draw(&h->clock_seed, 100000));
+	else if (h->pace == LEAPS)
+		pass(&h->g, leaps_us[draw(&h->clock_seed, 6)]);
+}
+
+static void happens(struct history *h)
+{
+	struct node *n = &h->node[draw(&h->seed, NAMES)], *other = &h->node[draw(&h->seed, NAMES)];
+
+	switch (draw(&h->seed, 7)) {
+	case 0: n->up = false; return;
+	case 1:
+	case 2: /* comes back as what it was, on whatever timeline that is */
+		if (!n->up)
+			n->started_us++;
+		n->up = true;
+		return;
+	case 3: n->writable = false; return;
+	case 4: /* it is alone, or the other one is promoted at once, to the same timeline */
+		if (n->writable || other->writable)
+			return;
+		other->writable = true;
+		other->timeline = h->timeline + 1;
+		__attribute__((fallthrough));
+	default:
+		if (n->writable)
+			return;
+		n->writable = true;
+		n->timeline = ++h->timeline;
+	}
+}
+
+static void look(struct history *h, int i)
+{
+	const struct node *n = &h->node[i];
+	struct sight s = host(&h->g, names[i])->seen;
+
+	s.answers = n->up;
+	if (n->up) {
+		s.role = n->writable ? SIGHT_WRITABLE : SIGHT_STANDBY;
+		s.timeline = n->writable ? n->timeline : 0;
+		s.system_id = 7;
+		s.started_us = n->started_us * NAMES + i + 1;
+	}
+	topology_seen(host(&h->g, names[i]), &s, NULL, 0);
+}
+
+/* A connection from before its host was lost or demoted, or to where nothing is to go, is never used. */
+static void check_slots(struct history *h)
+{
+	struct pool *p;
+	struct slot *s;
+
+	TAILQ_FOREACH (p, &h->g.r.pools, all)
+		for (int i = 0; i < SLOT_STATES; i++)
+			TAILQ_FOREACH (s, &p->slots[i], link) {
+				bool good =
+					s->generation == s->endpoint->generation && topology_fits(p->db, s->endpoint);
+
+				must(good || s->retired);
+				must(good || i == SLOT_BUSY);
+			}
+}
+
+/* Who fits what, and how often connections had to be replaced. */
+static void take_down(struct history *h, char *out, size_t size)
+{
+	size_t n = 0;
+
+	n += (size_t)snprintf(out, size, "%s/", fit(&h->g, "rw"));
+	n += (size_t)snprintf(out + n, size - n, "%s/", fit(&h->g, "ro"));
+	n += (size_t)snprintf(out + n, size - n, "%s", fit(&h->g, "prefer"));
+	for (int i = 0; i < NAMES; i++)
+		n += (size_t)snprintf(out + n, size - n, ",%u", (unsigned)host(&h->g, names[i])->generation);
+	snprintf(out + n, size - n, ";");
+}
+
+/* It only ever makes somebody look. */
+static void is_suspected(struct history *h)
+{
+	struct cluster *c = the_cluster(h);
+	struct endpoint *ep = host(&h->g, names[draw(&h->seed, NAMES)]);
+	struct cluster_decision now = c->now;
+	struct cluster_memory memory = c->memory;
+	int closed = h->g.closed, held = h->g.held, probed = h->g.probed;
+	bool was = c->suspect_us != 0;
+	char before[64], after[64];
+
+	take_down(h, before, sizeof before);
+	switch (draw(&h->seed, 4)) {
+	case 0: topology_suspect(ep, "a test"); break;
+	case 1: topology_turned_away(ep, "a test"); break;
+	case 2: topology_witness(ep, true); break;
+	default: topology_witness(ep, false);
+	}
+	pools_run(&h->g.r);
+	take_down(h, after, sizeof after);
+	must(strcmp(before, after) == 0);
+	must(h->g.closed == closed && h->g.held == held);
+	must(c->now.say == now.say && c->now.primary == now.primary);
+	must(memcmp(&c->memory, &memory, sizeof memory) == 0);
+	must((h->g.probed > probed) == (!was && c->suspect_us != 0));
+}
+
+/* A fact: what it says is decided at once, and where that is a hold, all are looked at. */
+static void is_seen(struct history *h, int i)
+{
+	struct cluster *c = the_cluster(h);
+	struct cluster_memory memory = c->memory;
+	enum cluster_say say = c->now.say;
+	struct cluster_decision d;
+	struct sight all[NAMES];
+	const struct endpoint *ep = host(&h->g, names[i]);
+	bool was_up = ep->state == SIGHT_UP;
+	unsigned generation = (unsigned)ep->generation;
+	int probed = h->g.probed;
+
+	look(h, i);
+	must((unsigned)ep->generation == generation + (was_up && ep->state != SIGHT_UP)); /* lost, or fenced */
+	for (size_t j = 0; j < c->n; j++)
+		all[j] = c->members[j]->seen;
+	d = cluster_decide(&memory, all, c->n, true);
+	must(c->now.say == d.say && (d.say != CLUSTER_SERVE || c->now.primary == d.primary));
+	must(c->memory.timeline == memory.timeline && c->memory.primary == memory.primary);
+	must(c->now.say != CLUSTER_HOLD || say == CLUSTER_HOLD || h->g.probed > probed);
+	pools_run(&h->g.r);
+}
+
+static bool is_the_highest(const struct history *h, int i, bool *alone)
+{
+	*alone = true;
+	if (!h->node[i].up || !h->node[i].writable)
+		return false;
+	for (int j = 0; j < NAMES; j++) {
+		const struct node *n = &h->node[j];
+
+		if (j == i || !n->up || !n->writable)
+			continue;
+		if (n->timeline > h->node[i].timeline)
+			return false;
+		*alone = *alone && n->timeline < h->node[i].timeline;
+	}
+	return true;
+}
+
+/* When each was looked at once, which takes an interval, the truth is known, nothing is suspect, and what is old is fenced. */
+static void are_seen(struct history *h)
+{
+	struct cluster *c = the_cluster(h);
+	uint32_t timeline = c->memory.timeline;
+
+	time_goes(h);
+	if (h->pace != STANDS)
+		pass(&h->g, 1);
+	for (int i = 0; i < NAMES; i++)
+		is_seen(h, i);
+	for (int i = 0; i < NAMES; i++) {
+		const struct endpoint *ep = host(&h->g, names[i]);
+		bool alone, highest = is_the_highest(h, i, &alone);
+
+		if (highest && alone && h->node[i].timeline >= timeline)
+			must(c->now.say == CLUSTER_SERVE && c->now.primary == ep);
+		if (!highest && c->now.say == CLUSTER_SERVE)
+			must(c->now.primary != ep);
+		if (h->node[i].up && h->node[i].writable && h->node[i].timeline < c->memory.timeline)
+			must(strcmp(topology_state(ep), "fenced") == 0);
+	}
+	if (h->pace != STANDS && c->now.say == CLUSTER_SERVE)
+		must(c->suspect_us == 0);
+}
+
+/* At first nothing is decided before all have answered or had the time for it. */
+static void begins(struct history *h)
+{
+	for (int i = 0; i < NAMES; i++)
+		h->node[i] = (struct node){.up = true, .writable = i == 0, .timeline = 1};
+	h->timeline = 1;
+	for (unsigned i = draw(&h->seed, NAMES); i > 0; i--)
+		look(h, (int)i);
+	must(the_cluster(h)->now.say == CLUSTER_WAIT);
+	pass(&h->g, USEC - 1);
+	h->node[2].started_us++;
+	look(h, 2);
+	must(the_cluster(h)->now.say == CLUSTER_WAIT);
+	pass(&h->g, h->pace == LEAPS ? 86400 * USEC : 1);
+	must(the_cluster(h)->now.say == CLUSTER_HOLD);
+	for (int i = 0; i < NAMES; i++)
+		look(h, i);
+	must(the_cluster(h)->now.say == CLUSTER_SERVE);
+}
+
+static void run(struct history *h)
+{
+	rig_start(&h->g,
+		"[pgbouncer]\nauth_type=trust\nserver_idle_timeout=0\nserver_lifetime=0\n[databases]\nrw=" ABC RW
+		"\nro=" ABC "target_session_attrs=standby\nprefer=" ABC "target_session_attrs=prefer-standby\n");
+	begins(h);
+	for (h->event = 0; h->event < EVENTS; h->event++) {
+		time_goes(h);
+		switch (draw(&h->seed, 8)) {
+		case 0:
+		case 1: happens(h); break;
+		case 2:
+		case 3: is_suspected(h); break;
+		case 4: are_seen(h); break;
+		case 5:
+			for (int i = 0; i < 2; i++)
+				if (fit(&h->g, i ? "ro" : "rw")[0] && pool(&h->g, i ? "ro" : "rw")->servers < 6)
+					connect_some(&h->g, i ? "ro" : "rw", 2);
+			break;
+		default: is_seen(h, (int)draw(&h->seed, NAMES));
+		}
+		check_slots(h);
+		take_down(h, h->trace + h->traced, TRACE - h->traced);
+		h->traced += strlen(h->trace + h->traced);
+	}
+	rig_end(&h->g);
+}
+
+static void test_histories(void **state)
+{
+	const char *given = getenv("PSB_TEST_SEED");
+	uint64_t first = given ? strtoull(given, NULL, 10) : 1;
+	static struct history paces[PACES];
+
+	(void)state;
+	for (uint64_t i = first; i < first + RUNS; i++)
+		for (int k = 0; k < PACES; k++) {
+			struct history *h = &paces[k];
+
+			memset(h, 0, sizeof *h);
+			h->number = i;
+			h->seed = h->clock_seed = i * 0x9e3779b97f4a7c15u;
+			h->pace = (enum pace)k;
+			run(h);
+			must(strcmp(h->trace, paces[0].trace) == 0); /* the clock decides nothing */
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -729,6 +1019,7 @@ int main(void)
 		cmocka_unit_test(test_long_lag),
 		cmocka_unit_test(test_zones),
 		cmocka_unit_test(test_automatic),
+		cmocka_unit_test(test_histories),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,12 +46,18 @@ struct monitor {
 	bool complained;  /* the log says already that it cannot log in */
 };
 
+/*
+ * Its condition is always true. It keeps the server from ending a connection that is asked seldom; no startup option can, since
+ * servers before 14 do not know that parameter.
+ */
 static const char role_query[] =
 	"SELECT pg_is_in_recovery(), "
 	"CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END, "
 	"CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, "
 	"(SELECT system_identifier FROM pg_control_system()), "
-	"(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint";
+	"(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint "
+	"WHERE coalesce(CASE WHEN current_setting('idle_session_timeout', true) <> '0' "
+	"THEN set_config('idle_session_timeout', '0', false) END, '0') = '0'";
 
 static const char *const startup[] = {"application_name", "psbouncer monitor", "options",
 	"-c default_transaction_isolation=read\\ committed -c search_path=pg_catalog", NULL};

@@ -622,6 +622,25 @@ static void without_monitor(void **state)
 	cluster_end(&c);
 }
 
+/* A server that ends idle sessions sooner than the monitor asks again leaves that alone. */
+static void idle_session(void **state)
+{
+	struct cluster c = {.primary = pg_start(&(struct pg_options){.conf = "idle_session_timeout = 200\n"})};
+
+	(void)state;
+	c.b = bouncer_start(&(struct bouncer_options){
+		.databases = e2e_text("app = host=127.0.0.1 port=%d dbname=postgres target_session_attrs=read-write",
+			pg_port(c.primary)),
+		.settings = "auth_type = trust\nmonitor_user = app_scram\n",
+	});
+	WAIT_UNTIL(strcmp(pg_value(c.primary,
+				  "select count(*) from pg_stat_activity where application_name = 'psbouncer monitor' "
+				  "and clock_timestamp() - backend_start > '1500 ms'"),
+			   "1") == 0);
+	assert_false(bouncer_logged(c.b, "is suspect"));
+	pg_stop(c.primary);
+}
+
 /* Who is watched follows the file; a host that goes or comes disturbs nobody. */
 static void reload(void **state)
 {
@@ -667,6 +686,7 @@ int main(void)
 		e2e_test(all_restart),
 		e2e_test(reload_in_failover),
 		e2e_test(without_monitor),
+		e2e_test(idle_session),
 		e2e_test(reload),
 	};
 

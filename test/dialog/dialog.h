@@ -80,6 +80,9 @@ struct end {
 	TAILQ_ENTRY(end) all;
 };
 
+/* How a server goes in a step `dies`, and what it says of it. */
+enum death { DEATH_EOF, DEATH_RESET, DEATH_FATAL, DEATH_WARNING, DEATH_CRASH_ELSEWHERE };
+
 /* How bytes go: 0 is no limit. */
 struct way {
 	const char *name;
@@ -87,6 +90,17 @@ struct way {
 	bool blocks; /* after a short write nothing more is taken in this turn */
 	int cut;     /* this boundary of what the ends send is where a delivery is cut ... */
 	int cut_off; /* ... this many bytes away from it; cut < 0: none */
+	/* Of a step `dies`: all of these are nothing where the answer comes whole, and then an end of file. */
+	size_t lacks; /* so many bytes of the answer do not come any more, ... */
+	enum death death;
+	size_t mumbles; /* ... nor so many of what it says of its end */
+	bool at_once;	/* its end is there together with its last bytes */
+};
+
+/* A place in the answer of a step `dies` where the connection can be cut: so many bytes before its end. */
+struct place {
+	size_t lacks;
+	bool boundary; /* of a message */
 };
 
 /* A boundary of a message inside or at the end of one delivery. */
@@ -109,6 +123,9 @@ struct world {
 	struct bytes params;  /* name NUL value NUL ...: what servers report at login besides the usual */
 	struct boundary *boundaries;
 	size_t n_boundaries, cap_boundaries;
+	struct place *places; /* of the step `dies` */
+	size_t n_places;
+	bool over;	      /* that step has looked at all: those behind it are not for this run */
 	uint64_t moved;	      /* bytes and events so far */
 	struct bytes *record; /* not NULL: what the ends do, as fuzz_session.c reads it */
 	bool trace;
@@ -201,14 +218,15 @@ void tokens_free(struct token *v, size_t n);
 /* One message of a script: what is sent, or a pattern of what must come. */
 struct phrase {
 	enum phrase_kind {
-		PHRASE_MESSAGE,	 /* type and payload; holes are places where any text may stand */
-		PHRASE_RAW,	 /* bytes without a form */
-		PHRASE_STARTUP,	 /* a StartupMessage; as a pattern it must hold the parameters named */
-		PHRASE_CANCEL,	 /* CancelRequest with the key of the end named */
-		PHRASE_OURS,	 /* an error or notice of the pooler's own */
-		PHRASE_WELCOME,	 /* all from AuthenticationOk to ReadyForQuery */
-		PHRASE_MD5,	 /* PasswordMessage that answers the last md5 challenge */
-		PHRASE_CHALLENGE /* AuthenticationMD5Password with any salt */
+		PHRASE_MESSAGE,	  /* type and payload; holes are places where any text may stand */
+		PHRASE_RAW,	  /* bytes without a form */
+		PHRASE_STARTUP,	  /* a StartupMessage; as a pattern it must hold the parameters named */
+		PHRASE_CANCEL,	  /* CancelRequest with the key of the end named */
+		PHRASE_OURS,	  /* an error or notice of the pooler's own */
+		PHRASE_WELCOME,	  /* all from AuthenticationOk to ReadyForQuery */
+		PHRASE_MD5,	  /* PasswordMessage that answers the last md5 challenge */
+		PHRASE_CHALLENGE, /* AuthenticationMD5Password with any salt */
+		PHRASE_MARK	  /* between the messages of a step `dies`: lost, hidden, shown */
 	} kind;
 	unsigned char type;
 	bool any; /* whatever the payload */
@@ -234,6 +252,9 @@ enum match phrase_match(const struct phrase *f, struct end *e, const char *p, si
 void phrase_print(struct bytes *out, const struct phrase *f);
 /* Prints what n bytes are, message for message; the first packet of a connection when first. */
 void messages_print(struct bytes *out, const char *p, size_t n, bool backend, bool first);
+
+/* What a server says of its end, "" when nothing; *name is how an error's DETAIL has it. */
+void death_words(enum death how, struct bytes *out, const char **name);
 
 /* ---- script ---- */
 

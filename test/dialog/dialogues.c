@@ -49,6 +49,12 @@ static void print_failure(const struct world *w, const struct dialogue *d, const
 	printf("# %s:%d: \"%s\", %s", d->file, now_line, d->name, way->name);
 	if (way->cut >= 0)
 		printf(" (message %d%+d)", way->cut, way->cut_off);
+	if (way->lacks > 0)
+		printf(" (%zu bytes before the end)", way->lacks);
+	if (way->mumbles > 0)
+		printf(" (%zu bytes of its last words are missing)", way->mumbles);
+	if (way->at_once)
+		printf(" (the end at once)");
 	printf(":\n");
 	while ((line = strsep(&rest, "\n")) != NULL)
 		if (*line != '\0')
@@ -57,8 +63,15 @@ static void print_failure(const struct world *w, const struct dialogue *d, const
 	fflush(stdout);
 }
 
-/* One run. The boundaries of what was sent go to *bounds when it is not NULL. */
-static bool run_way(struct runner *r, struct dialogue *d, const struct way *way, struct boundary **bounds, size_t *n)
+/* What the first run of a dialogue has found to be tried in others. */
+struct found {
+	struct boundary *bounds;
+	struct place *places;
+	size_t n_bounds, n_places;
+};
+
+/* One run. found is not NULL in the first one. */
+static bool run_way(struct runner *r, struct dialogue *d, const struct way *way, struct found *found)
 {
 	struct world w;
 	struct bytes record = {0};
@@ -92,10 +105,10 @@ static bool run_way(struct runner *r, struct dialogue *d, const struct way *way,
 		}
 	}
 	bytes_free(&record);
-	if (bounds != NULL) {
-		*bounds = w.boundaries;
-		*n = w.n_boundaries;
+	if (found != NULL) {
+		*found = (struct found){w.boundaries, w.places, w.n_boundaries, w.n_places};
 		w.boundaries = NULL;
+		w.places = NULL;
 	}
 	world_free(&w);
 	r->runs++;
@@ -113,11 +126,56 @@ static bool run_cuts(struct runner *r, struct dialogue *d, const struct boundary
 
 			if (at == 0 || at >= b[i].len)
 				continue;
-			if (!run_way(r, d, &way, NULL, NULL)) {
+			if (!run_way(r, d, &way, NULL)) {
 				ok = false;
 				if (!r->keep_going)
 					return false;
 			}
+		}
+	return ok;
+}
+
+/* The end of a server that says so comes at each byte of these words. */
+static bool run_mumbles(struct runner *r, struct dialogue *d, struct way way)
+{
+	struct bytes words = {0};
+	const char *name;
+	bool ok = true;
+
+	death_words(way.death, &words, &name);
+	for (way.mumbles = 1; way.mumbles < words.n && (ok || r->keep_going); way.mumbles++)
+		ok = run_way(r, d, &way, NULL) && ok;
+	bytes_free(&words);
+	return ok;
+}
+
+/* The connection of the step `dies` is cut at every place; what the server says of it comes between messages. */
+static bool run_deaths(struct runner *r, struct dialogue *d, const struct place *p, size_t n)
+{
+	static const struct way ways[] = {
+		{.name = "end of file", .cut = -1, .death = DEATH_EOF},
+		{.name = "reset", .cut = -1, .death = DEATH_RESET},
+		{.name = "FATAL", .cut = -1, .death = DEATH_FATAL},
+		{.name = "WARNING", .cut = -1, .death = DEATH_WARNING},
+		{.name = "WARNING of another's crash", .cut = -1, .death = DEATH_CRASH_ELSEWHERE},
+	};
+	bool ok = true;
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < sizeof(ways) / sizeof(ways[0]); k++) {
+			struct way way = ways[k];
+
+			if (way.death >= DEATH_FATAL && !p[i].boundary)
+				continue;
+			way.lacks = p[i].lacks;
+			ok = run_way(r, d, &way, NULL) && ok;
+			if (i == 0 && way.death == DEATH_FATAL && (ok || r->keep_going))
+				ok = run_mumbles(r, d, way) && ok;
+			way.at_once = true;
+			if (way.death != DEATH_RESET && (ok || r->keep_going))
+				ok = run_way(r, d, &way, NULL) && ok;
+			if (!ok && !r->keep_going)
+				return false;
 		}
 	return ok;
 }
@@ -132,8 +190,7 @@ static bool run_dialogue(struct runner *r, struct dialogue *d)
 		{.name = "reads and writes of a byte", .read = 1, .write = 1, .blocks = true, .cut = -1},
 		{.name = "reads of 7, writes of 11", .read = 7, .write = 11, .blocks = true, .cut = -1},
 	};
-	struct boundary *bounds = NULL;
-	size_t n = 0;
+	struct found found = {0};
 	bool ok = dialogue_configure(d, r->dir);
 
 	if (!ok)
@@ -141,13 +198,16 @@ static bool run_dialogue(struct runner *r, struct dialogue *d)
 	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
 		if (!ok && (i == 0 || !r->keep_going))
 			break;
-		ok = run_way(r, d, &ways[i], i == 0 ? &bounds : NULL, i == 0 ? &n : NULL) && ok;
+		ok = run_way(r, d, &ways[i], i == 0 ? &found : NULL) && ok;
 		if (r->corpus != NULL)
 			break;
 	}
 	if ((ok || r->keep_going) && r->corpus == NULL)
-		ok = run_cuts(r, d, bounds, n) && ok;
-	free(bounds);
+		ok = run_cuts(r, d, found.bounds, found.n_bounds) && ok;
+	if ((ok || r->keep_going) && r->corpus == NULL)
+		ok = run_deaths(r, d, found.places, found.n_places) && ok;
+	free(found.bounds);
+	free(found.places);
 	return ok;
 }
 

@@ -440,13 +440,15 @@ static bool make_other(struct maker *m, const struct token *word)
 		const char *word;
 		enum phrase_kind kind;
 	} kinds[] = {{"startup", PHRASE_STARTUP}, {"cancel", PHRASE_CANCEL}, {"psb", PHRASE_OURS},
-		{"welcome", PHRASE_WELCOME}, {"md5", PHRASE_MD5}};
+		{"welcome", PHRASE_WELCOME}, {"md5", PHRASE_MD5}, {"lost", PHRASE_MARK}, {"hidden", PHRASE_MARK},
+		{"shown", PHRASE_MARK}};
 	struct phrase *f = m->f;
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if (!token_is(word, kinds[i].word))
 			continue;
 		f->kind = kinds[i].kind;
+		f->type = (unsigned char)word->s[0];
 		f->arg = calloc(m->n - m->i + 1, sizeof(*f->arg));
 		while (m->i < m->n)
 			f->arg[f->n_args++] = token_copy(&m->v[m->i++]);

@@ -116,7 +116,8 @@ bool phrase_build(const struct phrase *f, struct end *e, struct bytes *out)
 	case PHRASE_MD5: md5_message(f, e, out); return true;
 	case PHRASE_OURS:
 	case PHRASE_WELCOME:
-	case PHRASE_CHALLENGE: break;
+	case PHRASE_CHALLENGE:
+	case PHRASE_MARK: break;
 	}
 	world_fail(e->w, "a pattern cannot be sent");
 	return false;
@@ -314,7 +315,8 @@ enum match phrase_match(const struct phrase *f, struct end *e, const char *p, si
 	case PHRASE_STARTUP: return match_startup(f, e, p, n, used);
 	case PHRASE_CHALLENGE: return match_challenge(e, p, n, used);
 	case PHRASE_CANCEL:
-	case PHRASE_MD5: break;
+	case PHRASE_MD5:
+	case PHRASE_MARK: break;
 	}
 	if (!phrase_build(f, e, &b))
 		return MATCH_NO;
@@ -327,7 +329,7 @@ enum match phrase_match(const struct phrase *f, struct end *e, const char *p, si
 
 void phrase_print(struct bytes *out, const struct phrase *f)
 {
-	static const char *const names[] = {"", "", "startup", "cancel", "psb", "welcome", "md5", "R md5 ?"};
+	static const char *const names[] = {"", "", "startup", "cancel", "psb", "welcome", "md5", "R md5 ?", "mark"};
 	size_t from = 0;
 
 	if (f->kind == PHRASE_RAW) {

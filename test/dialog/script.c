@@ -43,6 +43,8 @@ bool dialogue_run(struct dialogue *d, struct world *w, volatile int *line)
 				d->steps[i].verb->name);
 		if (!step_run(&d->steps[i], w))
 			return false;
+		if (w->over)
+			return true;
 	}
 	TAILQ_FOREACH (e, &w->ends, all)
 		if (!end_has_all(w, e))

@@ -40,9 +40,15 @@ const struct verb *verb_find(const char *name, bool plain);
 bool step_is_backend(const struct step *s);
 /* Fails the world when e has received something that no step has asked about. */
 bool end_has_all(struct world *w, struct end *e);
+/* It sends these in one piece; it has received just these next. False: the world has failed. */
+bool end_says(struct end *e, const struct phrase *v, size_t n);
+bool end_hears(struct end *e, const struct phrase *v, size_t n);
 
 /* steps_scram.c */
 verb_run run_scram;
+
+/* steps_death.c */
+verb_run run_dies;
 
 /* steps_world.c */
 verb_run run_clock, run_server, run_pool, run_counters, run_stats, run_pause, run_disable, run_shutdown, run_reload,

@@ -14,10 +14,10 @@ bool step_is_backend(const struct step *s)
 {
 	bool server = (s->end[0] == 's' || s->end[0] == 'c') && s->end[1] >= '0' && s->end[1] <= '9';
 
-	return (strcmp(s->verb->name, ">") == 0) == server;
+	return (strcmp(s->verb->name, "<") != 0) == server;
 }
 
-static bool step_mismatch(struct step *s, struct world *w, struct end *e, const struct phrase *f)
+static bool end_mismatch(struct end *e, const struct phrase *f)
 {
 	struct bytes b = {0};
 	bool backend = e->kind == END_CLIENT;
@@ -28,31 +28,36 @@ static bool step_mismatch(struct step *s, struct world *w, struct end *e, const 
 	messages_print(&b, e->rx.p + e->rx_pos, e->rx.n - e->rx_pos, backend, e->kind != END_CLIENT && e->rx_pos == 0);
 	if (e->stream == NULL)
 		bytes_printf(&b, "    and is closed by the pooler\n");
-	world_fail(w, "%s", b.p);
+	world_fail(e->w, "%s", b.p);
 	bytes_free(&b);
-	(void)s;
 	return false;
+}
+
+bool end_says(struct end *e, const struct phrase *v, size_t n)
+{
+	struct bytes b = {0};
+	size_t *bounds = calloc(n + 1, sizeof(*bounds));
+	bool ok = bounds != NULL;
+
+	for (size_t i = 0; ok && i < n; i++) {
+		ok = phrase_build(&v[i], e, &b);
+		bounds[i] = b.n;
+	}
+	if (ok && e->eof) {
+		world_fail(e->w, "%s has closed already", e->name);
+		ok = false;
+	}
+	if (ok)
+		world_send(e, b.p, b.n, bounds, n);
+	free(bounds);
+	bytes_free(&b);
+	return ok;
 }
 
 static bool run_send(struct step *s, struct world *w, struct end *e)
 {
-	struct bytes b = {0};
-	size_t *bounds = calloc(s->n_phrases + 1, sizeof(*bounds));
-	bool ok = bounds != NULL;
-
-	for (size_t i = 0; ok && i < s->n_phrases; i++) {
-		ok = phrase_build(&s->phrases[i], e, &b);
-		bounds[i] = b.n;
-	}
-	if (ok && e->eof) {
-		world_fail(w, "%s has closed already", e->name);
-		ok = false;
-	}
-	if (ok)
-		world_send(e, b.p, b.n, bounds, s->n_phrases);
-	free(bounds);
-	bytes_free(&b);
-	return ok;
+	(void)w;
+	return end_says(e, s->phrases, s->n_phrases);
 }
 
 /* A peer that takes its bytes slowly may lose the last words of a connection that is closed. */
@@ -61,21 +66,27 @@ static bool lost_the_rest(const struct world *w, const struct end *e)
 	return w->way.blocks && e->stream == NULL;
 }
 
-static bool run_expect(struct step *s, struct world *w, struct end *e)
+bool end_hears(struct end *e, const struct phrase *v, size_t n)
 {
-	for (size_t i = 0; i < s->n_phrases; i++) {
+	for (size_t i = 0; i < n; i++) {
 		size_t used = 0;
-		enum match r = phrase_match(&s->phrases[i], e, e->rx.p + e->rx_pos, e->rx.n - e->rx_pos, &used);
+		enum match r = phrase_match(&v[i], e, e->rx.p + e->rx_pos, e->rx.n - e->rx_pos, &used);
 
-		if (r == MATCH_MORE && lost_the_rest(w, e)) {
+		if (r == MATCH_MORE && lost_the_rest(e->w, e)) {
 			e->rx_pos = e->rx.n;
 			return true;
 		}
 		if (r != MATCH_YES)
-			return step_mismatch(s, w, e, &s->phrases[i]);
+			return end_mismatch(e, &v[i]);
 		e->rx_pos += used;
 	}
 	return true;
+}
+
+static bool run_expect(struct step *s, struct world *w, struct end *e)
+{
+	(void)w;
+	return end_hears(e, s->phrases, s->n_phrases);
 }
 
 /* A connection that psbouncer closes may say goodbye to its server; where it must, the script says so. */
@@ -140,18 +151,12 @@ static bool run_connect(struct step *s, struct world *w, struct end *e)
 	struct phrase hello = {.kind = PHRASE_STARTUP, .arg = s->v, .n_args = s->n};
 	struct phrase welcome = {.kind = PHRASE_WELCOME};
 	struct bytes b = {0};
-	size_t used = 0;
-	bool ok;
 
 	e = world_connect(w, s->end, false);
 	phrase_build(&hello, e, &b);
 	world_send(e, b.p, b.n, NULL, 0);
 	bytes_free(&b);
-	ok = phrase_match(&welcome, e, e->rx.p, e->rx.n, &used) == MATCH_YES;
-	if (!ok)
-		return step_mismatch(s, w, e, &welcome);
-	e->rx_pos = used;
-	return true;
+	return end_hears(e, &welcome, 1);
 }
 
 /* NEW cancel END: a connection that asks for END's query to be cancelled */
@@ -240,6 +245,7 @@ static const struct verb verbs[] = {
 	{"open", VERB_NEW, TAKES_WORDS, run_open},
 	{"connect", VERB_NEW, TAKES_WORDS, run_connect},
 	{"cancel", VERB_NEW, TAKES_WORDS, run_cancel},
+	{"dies", VERB_END, TAKES_MESSAGES, run_dies},
 	{"eof", VERB_END, TAKES_WORDS, run_eof},
 	{"reset", VERB_END, TAKES_WORDS, run_reset},
 	{"stall", VERB_END, TAKES_WORDS, run_stall},

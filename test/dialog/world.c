@@ -633,4 +633,5 @@ void world_free(struct world *w)
 	bytes_free(&w->failure);
 	bytes_free(&w->log);
 	free(w->boundaries);
+	free(w->places);
 }

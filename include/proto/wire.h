@@ -24,6 +24,9 @@ enum wire_side { WIRE_CLIENT, WIRE_SERVER };
 
 enum { WIRE_HEADER = 5, WIRE_HEAD_MAX = 10000 };
 
+/* A message of a server's of this length is forwarded in one piece; with its header it fits a block of 4 KB. */
+enum { WIRE_WHOLE = 4096 - WIRE_HEADER };
+
 /* Payloads are no longer than this, as PostgreSQL has it: it takes length words up to 0x3ffffffe, and could send longer ones. */
 enum { WIRE_MAX_CLIENT = 0x3ffffffa, WIRE_MAX_SERVER = 0x3fffffff };
 

@@ -218,8 +218,8 @@ static void relay_take_alike(struct relay_scan *w, uint8_t type)
 
 		memcpy(&len, w->base + w->scan + 1, sizeof(len));
 		len = be32toh(len);
-		if (len < 6 || len > WIRE_MAX_CLIENT)
-			return; /* at the edge of what may be: wire_scan() says */
+		if (len < 6 || len > WIRE_MAX_CLIENT || w->end - w->scan <= len)
+			return; /* at the edge of what may be, or not whole: wire_scan() says */
 		relay_take(w, (size_t)len + 1, false);
 	}
 }

@@ -145,7 +145,7 @@ static void note_places(struct world *w, const size_t *bounds, size_t n, size_t 
 		for (size_t k = begin; k < bounds[i]; k++) {
 			size_t payload = k - begin - WIRE_HEADER;
 
-			if (k - begin < NEAR || bounds[i] - k < NEAR || payload % 4096 < 2 || payload % 4096 == 4095)
+			if (k - begin < NEAR || bounds[i] - k < NEAR || (payload + 2) % WIRE_WHOLE < 4)
 				w->places[w->n_places++] = (struct place){.lacks = all - k, .boundary = k == begin};
 		}
 		begin = bounds[i];
@@ -264,10 +264,10 @@ static bool loss_read(struct loss *x, struct step *s, const struct bytes *b, con
 	return true;
 }
 
-/* May the client have had the beginning of the message that was cut? Nothing can be said to it then. */
+/* Has the client had the beginning of the message that was cut? Only of a long one; nothing can be said to it then. */
 static bool loss_is_torn(const struct loss *x)
 {
-	return x->torn != NULL && strchr("TDtVGHWdA", x->torn->type) != NULL && x->piece_len >= WIRE_HEADER;
+	return x->torn != NULL && x->torn->payload.n > WIRE_WHOLE && x->piece_len >= WIRE_HEADER + WIRE_WHOLE;
 }
 
 static bool loss_torn(struct loss *x)

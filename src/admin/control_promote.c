@@ -63,6 +63,8 @@ static const char *objection(const struct endpoint *ep, bool force)
 		return "it is on an older timeline, which only FORCE takes";
 	if (ep->state == SIGHT_FOREIGN && !force)
 		return "it has another system identifier, which only FORCE takes";
+	if (ep->state == SIGHT_TWIN && !topology_is_primary(ep))
+		return "another host of the list is the same server: name that one";
 	return NULL;
 }
 

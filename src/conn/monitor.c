@@ -41,8 +41,9 @@ struct monitor {
 	int64_t asked_us;   /* when the question that is not answered yet was asked; 0: there is none */
 	struct sight found; /* by the query that runs */
 	char lsn[24];
+	bool again;	  /* more was to be known while a question was under way: it is asked once more */
 	bool odd;	  /* its row makes no sense */
-	unsigned useless; /* answers in turn that were of no use */
+	unsigned useless; /* questions in turn that were not answered, or not so that it was of use */
 	bool complained;  /* the log says already that it cannot log in */
 };
 
@@ -85,6 +86,15 @@ static void monitor_rearm(struct monitor *m)
 	int64_t wait = is_urgent(m) ? set->topology_fast_interval : set->topology_check_interval;
 
 	timer_set(&m->pooler->loop.timers, &m->timer, clock_us() + wait);
+}
+
+/* It has answered. */
+static void monitor_rest(struct monitor *m)
+{
+	if (m->again)
+		timer_set(&m->pooler->loop.timers, &m->timer, clock_us());
+	else
+		monitor_rearm(m);
 }
 
 /* ---- what it says ------------------------------------------------------------------- */
@@ -189,7 +199,7 @@ static void role_done(struct server *s, const struct ownq_result *r, void *arg)
 	m->endpoint->lsn_us = clock_us();
 	topology_seen(m->endpoint, &m->found, &s->c.remote, since_us);
 	topology_blind(m->endpoint, false); /* not before it is known: who is served meanwhile is not held */
-	monitor_rearm(m);
+	monitor_rest(m);
 }
 
 static void monitor_ask(struct monitor *m, struct server *s, const char *sql, ownq_done *done)
@@ -205,6 +215,7 @@ static void monitor_ask(struct monitor *m, struct server *s, const char *sql, ow
 
 	m->found = (struct sight){.answers = false};
 	m->odd = false;
+	m->again = false;
 	m->asked_us = clock_us();
 	server_goto(s, SS_TEST);
 	ownq_start(s, &q);
@@ -236,7 +247,7 @@ static void sync_done(struct server *s, const struct ownq_result *r, void *arg)
 	}
 	monitor_answered(m);
 	topology_seen(m->endpoint, &m->endpoint->seen, NULL, 0);
-	monitor_rearm(m);
+	monitor_rest(m);
 }
 
 /* ---- connections ------------------------------------------------------------------------- */
@@ -304,11 +315,14 @@ static void monitor_closed(struct server *s, struct solo *solo, const char *text
 	bool late = s->c.why == CLOSE_MONITOR_LATE, replaced = solo != asked_place(m) && asked_place(m)->server;
 	/* A server that lets us in and ends at once, or answers nonsense again, is not to be asked all the time. */
 	bool young = clock_us() - s->c.connected_us < monitor_settings(m)->topology_fast_interval;
-	bool useless = s->c.why == CLOSE_MONITOR ? m->useless > 1 : young;
-	bool leaving = !s->logged_in && !strcmp(solo->code, "57P03");
+	bool useless, leaving = !s->logged_in && !strcmp(solo->code, "57P03");
 
-	if (solo == asked_place(m))
+	if (solo == asked_place(m)) {
+		if (m->asked_us && s->logged_in && s->c.why != CLOSE_MONITOR) /* those were counted */
+			m->useless++;
 		m->asked_us = 0;
+	}
+	useless = m->useless > 1 || (young && s->c.why != CLOSE_MONITOR);
 	if (s->c.why == CLOSE_EXIT || (s->c.why == CLOSE_MONITOR && replaced))
 		return;
 	if (!s->logged_in && is_refusal(solo->code)) {
@@ -547,7 +561,9 @@ void monitors_probe(struct pooler *p, struct cluster *c, bool logins)
 		if (m->endpoint->cluster == c) {
 			if (logins)
 				m->login_us = 0;
-			if (!m->asked_us)
+			if (m->asked_us)
+				m->again = true;
+			else
 				timer_set(&p->loop.timers, &m->timer, clock_us());
 		}
 }

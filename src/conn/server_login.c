@@ -484,7 +484,7 @@ static void server_role_row(struct server *s, const char *const *values, size_t 
 	struct server_login *l = s->login;
 
 	(void)arg;
-	l->answered = n == 1 && values[0] && (!strcmp(values[0], "t") || !strcmp(values[0], "f"));
+	l->answered = !l->rows++ && n == 1 && values[0] && (!strcmp(values[0], "t") || !strcmp(values[0], "f"));
 	l->standby = l->answered && values[0][0] == 't';
 }
 

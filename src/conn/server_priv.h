@@ -26,7 +26,8 @@ struct server_login {
 	char *secret;		 /* of the user, or NULL */
 	struct scram_client *scram;
 	bool admitted; /* AuthenticationOk has come */
-	bool answered; /* it was asked what it is, and has said so */
+	unsigned rows; /* it was asked what it is, and has said so many ... */
+	bool answered; /* ... which are one that says it */
 	bool standby;  /* it is one */
 	bool told;     /* the pool knows that it failed */
 };

@@ -58,13 +58,21 @@ bool topology_is_standby(const struct endpoint *ep)
 	return ep->blind ? ep->witnessed == SIGHT_STANDBY : ep->state == SIGHT_UP && ep->seen.role == SIGHT_STANDBY;
 }
 
+/* The primary, or the same server under another name. */
+static bool is_primarys(const struct cluster *c, const struct endpoint *ep)
+{
+	const struct endpoint *primary = c->now.primary;
+
+	return ep == primary || (ep->state == SIGHT_TWIN && sight_is_same_server(&ep->seen, &primary->seen));
+}
+
 /* One that its monitor knows nothing of may be tried as long as none is known: its own connections say what it is. */
 static bool is_primary(const struct cluster *c, const struct endpoint *ep)
 {
 	if (c->switching.step != SWITCH_NONE)
 		return false;
 	if (c->now.say == CLUSTER_SERVE)
-		return c->now.primary == ep;
+		return is_primarys(c, ep);
 	return ep->blind && ep->witnessed != SIGHT_STANDBY;
 }
 
@@ -217,7 +225,7 @@ static bool is_cut(const struct database *d, const struct slot *s)
 	const struct cluster *c = d->cluster;
 	const struct endpoint *ep = s->endpoint, *primary = c->now.primary;
 
-	if (c->now.say == CLUSTER_SERVE && primary != ep && ep->seen.role != SIGHT_STANDBY)
+	if (c->now.say == CLUSTER_SERVE && !is_primarys(c, ep) && ep->seen.role != SIGHT_STANDBY)
 		return true;
 	if (c->now.say == CLUSTER_SERVE && s->generation < ep->replaced &&
 		!sight_is_same_server(&ep->past, &primary->seen))
@@ -441,6 +449,7 @@ void topology_decide(struct cluster *c)
 		name_host(c->now.primary, c->switching.ready,
 			sizeof c->switching.ready); /* who promoted it was quick */
 		c->suspect_us = 0;
+		c->trigger[0] = '\0';
 		switchover_end(c);
 	}
 	topology_refit(c);
@@ -622,6 +631,10 @@ void topology_promote(struct endpoint *ep, bool force)
 	memcpy(before, c->trigger, sizeof before);
 	snprintf(c->trigger, sizeof c->trigger, "PROMOTE");
 	topology_decide(c);
+	if (c->memory.named == ep) { /* another name of a server: it is not to be remembered for another day */
+		c->memory.named = NULL;
+		c->memory.forced = false;
+	}
 	if (c->trigger[0] != '\0') /* it has changed nothing, and is not why something will */
 		memcpy(c->trigger, before, sizeof before);
 }

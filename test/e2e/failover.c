@@ -625,9 +625,14 @@ static void without_monitor(void **state)
 /* A server that ends idle sessions sooner than the monitor asks again leaves that alone. */
 static void idle_session(void **state)
 {
-	struct cluster c = {.primary = pg_start(&(struct pg_options){.conf = "idle_session_timeout = 200\n"})};
+	struct cluster c = {.primary = pg_start(&(struct pg_options){0})};
 
 	(void)state;
+	if (!*pg_value(c.primary, "select name from pg_settings where name = 'idle_session_timeout'")) {
+		pg_stop(c.primary); /* older than 14 */
+		skip();
+	}
+	pg_value(c.primary, "alter role app_scram set idle_session_timeout = 200");
 	c.b = bouncer_start(&(struct bouncer_options){
 		.databases = e2e_text("app = host=127.0.0.1 port=%d dbname=postgres target_session_attrs=read-write",
 			pg_port(c.primary)),

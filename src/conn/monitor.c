@@ -459,6 +459,7 @@ static void monitor_hang_up(struct monitor *m)
 	for (unsigned i = 0; i < 2; i++)
 		place_close(&m->place[i], NULL);
 	m->asked_us = 0;
+	m->useless = 0;
 }
 
 static void monitor_choose_user(struct monitor *m)

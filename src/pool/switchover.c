@@ -18,6 +18,8 @@
 #include "pool/registry.h"
 #include "pool/topology.h"
 
+#include "topology_priv.h"
+
 /* How often it is looked whether transactions are still open. */
 static const int64_t drain_pause_us = USEC / 100;
 
@@ -46,7 +48,7 @@ unsigned switchover_open(const struct cluster *c)
 		open = 0;
 		for (int i = SLOT_TESTED; i <= SLOT_BUSY; i++)
 			TAILQ_FOREACH (s, &p->slots[i], link)
-				if (s->endpoint == c->now.primary && !s->own)
+				if (s->endpoint != NULL && topology_is_at_primary(c, s->endpoint) && !s->own)
 					open++;
 		n += open > p->pinned ? open - p->pinned : 0;
 	}

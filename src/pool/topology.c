@@ -58,12 +58,11 @@ bool topology_is_standby(const struct endpoint *ep)
 	return ep->blind ? ep->witnessed == SIGHT_STANDBY : ep->state == SIGHT_UP && ep->seen.role == SIGHT_STANDBY;
 }
 
-/* The primary, or the same server under another name. */
-static bool is_primarys(const struct cluster *c, const struct endpoint *ep)
+bool topology_is_at_primary(const struct cluster *c, const struct endpoint *ep)
 {
 	const struct endpoint *primary = c->now.primary;
 
-	return ep == primary || (ep->state == SIGHT_TWIN && sight_is_same_server(&ep->seen, &primary->seen));
+	return primary != NULL && (ep == primary || sight_is_same_server(&ep->seen, &primary->seen));
 }
 
 /* One that its monitor knows nothing of may be tried as long as none is known: its own connections say what it is. */
@@ -72,7 +71,7 @@ static bool is_primary(const struct cluster *c, const struct endpoint *ep)
 	if (c->switching.step != SWITCH_NONE)
 		return false;
 	if (c->now.say == CLUSTER_SERVE)
-		return is_primarys(c, ep);
+		return c->now.primary == ep || (ep->state == SIGHT_TWIN && topology_is_at_primary(c, ep));
 	return ep->blind && ep->witnessed != SIGHT_STANDBY;
 }
 
@@ -180,16 +179,29 @@ static bool fits_as_replica(const struct database *d, const struct endpoint *ep)
 	return false;
 }
 
+static bool has_host(const struct database *d, const struct endpoint *ep)
+{
+	for (size_t i = 0; i < d->n_hosts; i++)
+		if (d->hosts[i] == ep)
+			return true;
+	return false;
+}
+
+/* By another name of the primary's server connections go only where its own is not to be had. */
+static bool fits_as_primary(const struct database *d, const struct endpoint *ep)
+{
+	return is_primary(d->cluster, ep) && (ep->state != SIGHT_TWIN || !has_host(d, d->cluster->now.primary));
+}
+
 bool topology_fits(const struct database *d, const struct endpoint *ep)
 {
 	if (d->cluster == NULL)
 		return true;
 	switch (d->target) {
 	case TARGET_ANY: return true;
-	case TARGET_PRIMARY: return is_primary(d->cluster, ep);
+	case TARGET_PRIMARY: return fits_as_primary(d, ep);
 	case TARGET_STANDBY: return fits_as_replica(d, ep);
-	case TARGET_PREFER_STANDBY:
-		return fits_as_replica(d, ep) || (!has_replica(d, false) && is_primary(d->cluster, ep));
+	case TARGET_PREFER_STANDBY: return fits_as_replica(d, ep) || (!has_replica(d, false) && fits_as_primary(d, ep));
 	}
 	return true;
 }
@@ -225,7 +237,7 @@ static bool is_cut(const struct database *d, const struct slot *s)
 	const struct cluster *c = d->cluster;
 	const struct endpoint *ep = s->endpoint, *primary = c->now.primary;
 
-	if (c->now.say == CLUSTER_SERVE && !is_primarys(c, ep) && ep->seen.role != SIGHT_STANDBY)
+	if (c->now.say == CLUSTER_SERVE && !topology_is_at_primary(c, ep) && ep->seen.role != SIGHT_STANDBY)
 		return true;
 	if (c->now.say == CLUSTER_SERVE && s->generation < ep->replaced &&
 		!sight_is_same_server(&ep->past, &primary->seen))
@@ -626,12 +638,12 @@ void topology_promote(struct endpoint *ep, bool force)
 	struct cluster *c = ep->cluster;
 	char before[sizeof c->trigger];
 
-	c->memory.named = ep;
+	c->memory.named = topology_is_at_primary(c, ep) ? c->now.primary : ep;
 	c->memory.forced = force;
 	memcpy(before, c->trigger, sizeof before);
 	snprintf(c->trigger, sizeof c->trigger, "PROMOTE");
 	topology_decide(c);
-	if (c->memory.named == ep) { /* another name of a server: it is not to be remembered for another day */
+	if (c->memory.named != NULL) { /* it has decided nothing, and is not to be remembered for another day */
 		c->memory.named = NULL;
 		c->memory.forced = false;
 	}

@@ -396,6 +396,41 @@ static void test_replayed(void **state)
 	rig_end(&g);
 }
 
+/* a and b are one server, the primary. */
+static void test_two_names(void **state)
+{
+	struct rig g;
+	struct sight s;
+	struct cluster *c;
+
+	(void)state;
+	rig_start(&g, HEAD "rw=host=a,c port=5432 user=u " RW
+			   "\nother=host=b,c port=5432 user=u pool_mode=transaction " RW "\nboth=" ABC RW "\n");
+	seen(&g, "a", SIGHT_WRITABLE, 1);
+	s = host(&g, "a")->seen;
+	topology_seen(host(&g, "b"), &s, NULL, 0);
+	seen(&g, "c", SIGHT_STANDBY, 0);
+	assert_string_equal(fit(&g, "rw"), "a");
+	assert_string_equal(fit(&g, "other"), "b");
+	assert_string_equal(fit(&g, "both"), "a"); /* its other name is for those who have no better one */
+	connect_some(&g, "other", 2);
+	c = host(&g, "b")->cluster;
+	assert_int_equal(switchover_open(c), 1);
+	/* A look that is late by one name cuts nobody. */
+	seen(&g, "b", SIGHT_UNKNOWN, 0);
+	assert_string_equal(fit(&g, "other"), "");
+	assert_int_equal(pool(&g, "other")->n[SLOT_BUSY], 1);
+	assert_int_equal(switchover_open(c), 1);
+	topology_seen(host(&g, "b"), &s, NULL, 0);
+	assert_string_equal(fit(&g, "other"), "b");
+	/* Beside another one that takes writes either name is that of the primary. */
+	seen(&g, "c", SIGHT_WRITABLE, 1);
+	topology_promote(host(&g, "b"), false);
+	assert_string_equal(fit(&g, "rw"), "a");
+	assert_null(c->memory.named);
+	rig_end(&g);
+}
+
 /* PROMOTE of who is the primary already changes nothing, and is no reason of what happens later. */
 static void test_promote_trigger(void **state)
 {
@@ -1009,6 +1044,7 @@ int main(void)
 		cmocka_unit_test(test_promoted_behind_name),
 		cmocka_unit_test(test_suspicion),
 		cmocka_unit_test(test_replayed),
+		cmocka_unit_test(test_two_names),
 		cmocka_unit_test(test_promote_trigger),
 		cmocka_unit_test(test_blind),
 		cmocka_unit_test(test_reload),

@@ -129,6 +129,8 @@ void topology_replayed(struct database *d);
 bool topology_is_standby(const struct endpoint *ep);
 /* May it be given what is to be written? */
 bool topology_is_primary(const struct endpoint *ep);
+/* Is it the primary of its cluster c, or another name of the same server, as far as was seen last? */
+bool topology_is_at_primary(const struct cluster *c, const struct endpoint *ep);
 
 /*
  * How far a standby is behind the primary in replaying, as far as was last seen: bytes of WAL, and the age of the oldest

@@ -18,8 +18,6 @@
 #include "pool/registry.h"
 #include "pool/topology.h"
 
-#include "topology_priv.h"
-
 /* How often it is looked whether transactions are still open. */
 static const int64_t drain_pause_us = USEC / 100;
 

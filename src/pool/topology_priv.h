@@ -1,6 +1,5 @@
 /*
- * topology_priv: what the making of clusters (topology_clusters.c), what is seen of them (topology.c) and what is planned
- * with them (switchover.c) share.
+ * topology_priv: what the making of clusters (topology_clusters.c) and what is seen of them (topology.c) share.
  */
 #ifndef PSBOUNCER_POOL_TOPOLOGY_PRIV_H
 #define PSBOUNCER_POOL_TOPOLOGY_PRIV_H
@@ -9,8 +8,6 @@
 
 /* From what was seen of its members: who is the primary, and all that follows. */
 void topology_decide(struct cluster *c);
-/* Is it the primary, or another name of the same server, as far as was seen last? */
-bool topology_is_at_primary(const struct cluster *c, const struct endpoint *ep);
 /* What fits the database is looked at anew: connections go, it is held or no longer. */
 void topology_refit_database(struct database *d);
 

@@ -53,10 +53,11 @@ struct link_server_ops {
 	bool (*owes)(struct conn *s, bool all);
 	/*
 	 * Prepared statements. settings: what literals are read under, no new reference; sure: and that is known, no SET of the
-	 * batch may have changed it. has: is st prepared there (then it was used just now)? put, take: in front of the client's next message it is prepared, or closed. put_unnamed: the server's
-	 * unnamed statement is the client's before that message. may_answer: what the server would say to a Parse of a statement
-	 * that it has is certain. must_wait: something outstanding may change what the message means, conn.holds is set until it
-	 * is answered. make_room: the client's next message prepares one more, what is too much is closed in front of it.
+	 * batch may have changed it. has: is st prepared there (then it was used just now)? put, take: in front of the client's
+	 * next message it is prepared, or closed. put_unnamed: the server's unnamed statement is the client's before that
+	 * message. may_answer: what the server would say to a Parse of a statement that it has is certain. must_wait: something
+	 * outstanding may change what the message means, conn.holds is set until it is answered. make_room: the client's next
+	 * message prepares one more, what is too much is closed in front of it.
 	 */
 	struct vars *(*settings)(struct conn *s);
 	bool (*sure)(const struct conn *s);

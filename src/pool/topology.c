@@ -1,7 +1,7 @@
 /*
- * topology.c: see pool/topology.h. From what is seen to what follows: which hosts
- * fit which entries, what is held, what is closed. It asks nobody anything: monitors
- * do. The clusters themselves are made in topology_clusters.c.
+ * topology.c: see pool/topology.h. From what is seen to what follows: who the primary
+ * is, what is held, what is closed. It asks nobody anything: monitors do. The clusters
+ * themselves are made in topology_clusters.c, which hosts fit is in topology_fit.c.
  */
 #include "pool/topology.h"
 
@@ -51,181 +51,6 @@ const char *topology_state(const struct endpoint *ep)
 	return ep->cluster != NULL && ep->cluster->suspect_us != 0 ? "suspect" : "up";
 }
 
-/* ---- what fits ---- */
-
-bool topology_is_standby(const struct endpoint *ep)
-{
-	return ep->blind ? ep->witnessed == SIGHT_STANDBY : ep->state == SIGHT_UP && ep->seen.role == SIGHT_STANDBY;
-}
-
-bool topology_is_at_primary(const struct cluster *c, const struct endpoint *ep)
-{
-	const struct endpoint *primary = c->now.primary;
-
-	return primary != NULL && (ep == primary || sight_is_same_server(&ep->seen, &primary->seen));
-}
-
-/* One that its monitor knows nothing of may be tried as long as none is known: its own connections say what it is. */
-static bool is_primary(const struct cluster *c, const struct endpoint *ep)
-{
-	if (c->switching.step != SWITCH_NONE)
-		return false;
-	if (c->now.say == CLUSTER_SERVE)
-		return c->now.primary == ep || (ep->state == SIGHT_TWIN && topology_is_at_primary(c, ep));
-	return ep->blind && ep->witnessed != SIGHT_STANDBY;
-}
-
-bool topology_is_primary(const struct endpoint *ep)
-{
-	return ep->cluster != NULL && is_primary(ep->cluster, ep);
-}
-
-bool topology_lag(const struct endpoint *ep, int64_t *bytes, int64_t *age_us)
-{
-	const struct cluster *c = ep->cluster;
-	uint64_t here, there;
-
-	if (c == NULL || c->now.say != CLUSTER_SERVE || ep->seen.role != SIGHT_STANDBY || !endpoint_lsn(ep, &here) ||
-		!endpoint_lsn(c->now.primary, &there))
-		return false;
-	*bytes = there > here ? (int64_t)(there - here) : 0;
-	*age_us = 0;
-	for (uint32_t i = 0; i < c->samples.n; i++)
-		if (c->samples.v[i].lsn > here) {
-			/* Where it is not asked all the time it is how far it was behind when it was. */
-			*age_us = (c->wants_lag ? clock_us() : ep->lsn_us) - c->samples.v[i].at_us;
-			break;
-		}
-	if (*age_us < 0)
-		*age_us = 0;
-	return true;
-}
-
-/*
- * One makes room: the one that leaves the smallest gap, for its age. The oldest one stays, a standby may be that far behind,
- * and the newest.
- */
-static void drop_sample(struct lag_samples *s)
-{
-	size_t least = 1;
-	double smallest = 0;
-
-	for (size_t i = 1; i + 1 < s->n; i++) {
-		double gap = (double)(s->v[i + 1].at_us - s->v[i - 1].at_us) / (double)(clock_us() - s->v[i].at_us + 1);
-
-		if (i == 1 || gap < smallest) {
-			least = i;
-			smallest = gap;
-		}
-	}
-	s->n--;
-	memmove(&s->v[least], &s->v[least + 1], (s->n - least) * sizeof s->v[0]);
-}
-
-/* Of a new primary there are none of the old one. */
-static void take_sample(struct cluster *c, const struct endpoint *ep)
-{
-	struct lag_samples *s = &c->samples;
-	uint64_t lsn;
-
-	if (c->now.say != CLUSTER_SERVE || c->now.primary != ep || !endpoint_lsn(ep, &lsn))
-		return;
-	if (s->n > 0 && s->v[s->n - 1].lsn == lsn)
-		return;
-	if (s->n == LAG_SAMPLES)
-		drop_sample(s);
-	s->v[s->n].at_us = clock_us();
-	s->v[s->n++].lsn = lsn;
-}
-
-/* Where it is not known how far it is behind it is not left out. */
-static bool is_lagging(const struct database *d, const struct endpoint *ep)
-{
-	int64_t bytes, age_us;
-
-	if (d->max_lag == 0 || !topology_lag(ep, &bytes, &age_us))
-		return false;
-	return d->max_lag > 0 ? bytes > d->max_lag : age_us > -d->max_lag;
-}
-
-static bool is_replica(const struct database *d, size_t i)
-{
-	return topology_is_standby(d->hosts[i]) && !is_lagging(d, d->hosts[i]);
-}
-
-static bool is_near(const struct database *d, size_t i)
-{
-	const char *zone = d->conf != NULL && i < d->conf->n_hosts ? d->conf->hosts[i].zone : NULL;
-
-	return zone != NULL && strcmp(zone, d->config->set.zone) == 0;
-}
-
-/* Is there one; near: in the own zone? */
-static bool has_replica(const struct database *d, bool near)
-{
-	for (size_t i = 0; i < d->n_hosts; i++)
-		if (is_replica(d, i) && (!near || is_near(d, i)))
-			return true;
-	return false;
-}
-
-static bool fits_as_replica(const struct database *d, const struct endpoint *ep)
-{
-	bool near = d->same_zone && has_replica(d, true);
-
-	for (size_t i = 0; i < d->n_hosts; i++)
-		if (d->hosts[i] == ep && is_replica(d, i) && (!near || is_near(d, i)))
-			return true;
-	return false;
-}
-
-static bool has_host(const struct database *d, const struct endpoint *ep)
-{
-	for (size_t i = 0; i < d->n_hosts; i++)
-		if (d->hosts[i] == ep)
-			return true;
-	return false;
-}
-
-/* By another name of the primary's server connections go only where its own is not to be had. */
-static bool fits_as_primary(const struct database *d, const struct endpoint *ep)
-{
-	return is_primary(d->cluster, ep) && (ep->state != SIGHT_TWIN || !has_host(d, d->cluster->now.primary));
-}
-
-bool topology_fits(const struct database *d, const struct endpoint *ep)
-{
-	if (d->cluster == NULL)
-		return true;
-	switch (d->target) {
-	case TARGET_ANY: return true;
-	case TARGET_PRIMARY: return fits_as_primary(d, ep);
-	case TARGET_STANDBY: return fits_as_replica(d, ep);
-	case TARGET_PREFER_STANDBY: return fits_as_replica(d, ep) || (!has_replica(d, false) && fits_as_primary(d, ep));
-	}
-	return true;
-}
-
-uint64_t topology_unfit(const struct database *d)
-{
-	uint64_t unfit = 0;
-
-	if (d->cluster == NULL)
-		return 0;
-	for (size_t i = 0; i < d->n_hosts; i++)
-		if (!topology_fits(d, d->hosts[i]))
-			unfit |= UINT64_C(1) << i;
-	return unfit;
-}
-
-static bool has_fit(const struct database *d)
-{
-	for (size_t i = 0; i < d->n_hosts; i++)
-		if (topology_fits(d, d->hosts[i]))
-			return true;
-	return false;
-}
-
 /* ---- what follows ---- */
 
 /*
@@ -269,7 +94,7 @@ static void refit_pool(struct pool *p)
 
 void topology_refit_database(struct database *d)
 {
-	bool held = d->cluster != NULL && !has_fit(d);
+	bool held = d->cluster != NULL && !topology_has_fit(d);
 	struct pool *p;
 
 	TAILQ_FOREACH (p, &d->pools, of_db)
@@ -354,6 +179,43 @@ static void settle_members(struct cluster *c, const struct sight *seen)
 }
 
 /* ---- what is remembered of it --------------------------------------------------------------- */
+
+/*
+ * One makes room: the one that leaves the smallest gap, for its age. The oldest one stays, a standby may be that far behind,
+ * and the newest.
+ */
+static void drop_sample(struct lag_samples *s)
+{
+	size_t least = 1;
+	double smallest = 0;
+
+	for (size_t i = 1; i + 1 < s->n; i++) {
+		double gap = (double)(s->v[i + 1].at_us - s->v[i - 1].at_us) / (double)(clock_us() - s->v[i].at_us + 1);
+
+		if (i == 1 || gap < smallest) {
+			least = i;
+			smallest = gap;
+		}
+	}
+	s->n--;
+	memmove(&s->v[least], &s->v[least + 1], (s->n - least) * sizeof s->v[0]);
+}
+
+/* Of a new primary there are none of the old one. */
+static void take_sample(struct cluster *c, const struct endpoint *ep)
+{
+	struct lag_samples *s = &c->samples;
+	uint64_t lsn;
+
+	if (c->now.say != CLUSTER_SERVE || c->now.primary != ep || !endpoint_lsn(ep, &lsn))
+		return;
+	if (s->n > 0 && s->v[s->n - 1].lsn == lsn)
+		return;
+	if (s->n == LAG_SAMPLES)
+		drop_sample(s);
+	s->v[s->n].at_us = clock_us();
+	s->v[s->n++].lsn = lsn;
+}
 
 static unsigned count_waiting(const struct cluster *c)
 {

@@ -1,5 +1,6 @@
 /*
- * topology_priv: what the making of clusters (topology_clusters.c) and what is seen of them (topology.c) share.
+ * topology_priv: what the making of clusters (topology_clusters.c), what is seen of them (topology.c) and what fits
+ * (topology_fit.c) share.
  */
 #ifndef PSBOUNCER_POOL_TOPOLOGY_PRIV_H
 #define PSBOUNCER_POOL_TOPOLOGY_PRIV_H
@@ -10,5 +11,8 @@
 void topology_decide(struct cluster *c);
 /* What fits the database is looked at anew: connections go, it is held or no longer. */
 void topology_refit_database(struct database *d);
+
+/* Is there a host of the database's that fits? */
+bool topology_has_fit(const struct database *d);
 
 #endif

@@ -11,9 +11,37 @@
 
 #include "topology_priv.h"
 
+/* The name by which its server counts. */
+static const struct endpoint *first_name(const struct endpoint *ep)
+{
+	const struct cluster *c = ep->state == SIGHT_TWIN ? ep->cluster : NULL;
+
+	for (size_t i = 0; c != NULL && i < c->n; i++) {
+		const struct endpoint *other = c->members[i];
+
+		if (other->state == SIGHT_UP && sight_is_same_server(&ep->seen, &other->seen))
+			return other;
+	}
+	return ep;
+}
+
+/* By another name of a server's connections go to it only where the first one is not to be had. */
+static bool is_second_name(const struct database *d, const struct endpoint *ep)
+{
+	const struct endpoint *first = first_name(ep);
+
+	for (size_t i = 0; first != ep && i < d->n_hosts; i++)
+		if (d->hosts[i] == first)
+			return true;
+	return false;
+}
+
 bool topology_is_standby(const struct endpoint *ep)
 {
-	return ep->blind ? ep->witnessed == SIGHT_STANDBY : ep->state == SIGHT_UP && ep->seen.role == SIGHT_STANDBY;
+	if (ep->blind)
+		return ep->witnessed == SIGHT_STANDBY;
+	ep = first_name(ep);
+	return ep->state == SIGHT_UP && ep->seen.role == SIGHT_STANDBY;
 }
 
 bool topology_is_at_primary(const struct cluster *c, const struct endpoint *ep)
@@ -71,7 +99,9 @@ static bool is_lagging(const struct database *d, const struct endpoint *ep)
 
 static bool is_replica(const struct database *d, size_t i)
 {
-	return topology_is_standby(d->hosts[i]) && !is_lagging(d, d->hosts[i]);
+	const struct endpoint *ep = d->hosts[i];
+
+	return topology_is_standby(ep) && !is_second_name(d, ep) && !is_lagging(d, ep);
 }
 
 static bool is_near(const struct database *d, size_t i)
@@ -100,18 +130,9 @@ static bool fits_as_replica(const struct database *d, const struct endpoint *ep)
 	return false;
 }
 
-static bool has_host(const struct database *d, const struct endpoint *ep)
-{
-	for (size_t i = 0; i < d->n_hosts; i++)
-		if (d->hosts[i] == ep)
-			return true;
-	return false;
-}
-
-/* By another name of the primary's server connections go only where its own is not to be had. */
 static bool fits_as_primary(const struct database *d, const struct endpoint *ep)
 {
-	return is_primary(d->cluster, ep) && (ep->state != SIGHT_TWIN || !has_host(d, d->cluster->now.primary));
+	return is_primary(d->cluster, ep) && !is_second_name(d, ep);
 }
 
 bool topology_fits(const struct database *d, const struct endpoint *ep)

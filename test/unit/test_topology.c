@@ -432,6 +432,44 @@ static void test_two_names(void **state)
 	rig_end(&g);
 }
 
+/* b and c are one server, a standby: which name comes first is not said, and no entry is without it. */
+static void test_standby_two_names(void **state)
+{
+	struct rig g;
+	struct sight s;
+
+	(void)state;
+	rig_start(&g, HEAD "all=" ABC RW "\nb=host=b port=5432 user=u target_session_attrs=standby"
+			   "\nc=host=c port=5432 user=u target_session_attrs=standby"
+			   "\nboth=" ABC "target_session_attrs=standby\n");
+	seen(&g, "a", SIGHT_WRITABLE, 1);
+	seen(&g, "b", SIGHT_STANDBY, 0);
+	s = host(&g, "b")->seen;
+	topology_seen(host(&g, "c"), &s, NULL, 0);
+	assert_string_equal(fit(&g, "b"), "b");
+	assert_string_equal(fit(&g, "c"), "c");
+	assert_int_equal(strlen(fit(&g, "both")), 1); /* its share is that of one server */
+	/* What holds of the server holds of each name: it is of another cluster, then it is the primary. */
+	s.system_id = 8;
+	topology_seen(host(&g, "b"), &s, NULL, 0);
+	topology_seen(host(&g, "c"), &s, NULL, 0);
+	assert_string_equal(fit(&g, "b"), "");
+	assert_string_equal(fit(&g, "c"), "");
+	assert_string_equal(fit(&g, "both"), "");
+	s.system_id = 7;
+	topology_seen(host(&g, "c"), &s, NULL, 0);
+	s.role = SIGHT_WRITABLE;
+	s.timeline = 2;
+	topology_seen(host(&g, "b"), &s, NULL, 0);
+	assert_string_equal(fit(&g, "all"), "b");
+	assert_string_equal(fit(&g, "b"), "");
+	assert_string_equal(fit(&g, "c"), "");
+	/* One that has left the cluster has no other name. */
+	configure(&g, HEAD "all=host=a,b port=5432 user=u " RW "\nc=host=c port=5432 user=u\n", false);
+	assert_false(topology_is_standby(host(&g, "c")));
+	rig_end(&g);
+}
+
 /* PROMOTE of who is the primary already changes nothing, and is no reason of what happens later. */
 static void test_promote_trigger(void **state)
 {
@@ -1046,6 +1084,7 @@ int main(void)
 		cmocka_unit_test(test_suspicion),
 		cmocka_unit_test(test_replayed),
 		cmocka_unit_test(test_two_names),
+		cmocka_unit_test(test_standby_two_names),
 		cmocka_unit_test(test_promote_trigger),
 		cmocka_unit_test(test_blind),
 		cmocka_unit_test(test_reload),

@@ -34,7 +34,7 @@ const char *topology_role(const struct endpoint *ep)
 
 	if (c == NULL || ep->seen.role == SIGHT_UNKNOWN)
 		return "unknown";
-	if (c->now.say == CLUSTER_SERVE && c->now.primary == ep)
+	if (c->now.say == CLUSTER_SERVE && topology_is_at_primary(c, ep))
 		return "primary";
 	return ep->seen.role == SIGHT_STANDBY ? "standby" : "writable";
 }

@@ -414,6 +414,7 @@ static void test_two_names(void **state)
 	assert_string_equal(fit(&g, "rw"), "a");
 	assert_string_equal(fit(&g, "other"), "b");
 	assert_string_equal(fit(&g, "both"), "a"); /* its other name is for those who have no better one */
+	assert_string_equal(topology_role(host(&g, "b")), "primary");
 	connect_some(&g, "other", 2);
 	c = host(&g, "b")->cluster;
 	assert_int_equal(switchover_open(c), 1);

@@ -169,6 +169,9 @@ enum sql_refused {
 };
 enum sql_refused sqlscan_refused(const char *text, size_t n, bool standard);
 
+/* Is a text of n bytes one COPY ... FROM STDIN (55.2.6)? False also when it cannot be told. */
+bool sqlscan_is_copy_in(const char *text, size_t n, bool standard);
+
 /* What a statement changes in its session beyond its transaction, or may change if it is committed. */
 enum sql_change {
 	SQL_CHANGE_NONE,	 /* never told */

@@ -25,6 +25,7 @@ struct group {
 	bool batch;		/* ... of the client's, of the extended protocol */
 	bool work;		/* there are some of the client's that an error is due for */
 	bool ready;		/* the client is to have a ReadyForQuery */
+	bool copies;		/* they are a COPY, the end of whose data was not sent */
 	enum request_ends ends; /* what they do to the transaction that they are in */
 };
 
@@ -90,6 +91,7 @@ static uint32_t group_read(struct group *g, const struct ring *r, uint32_t i)
 		if (q->kind == REQ_QUERY && !g->batch) {
 			group_add(g, q);
 			g->ready = g->work;
+			g->copies = q->copies && (i + 1 == r->n || ring_get(r, i + 1)->kind != REQ_COPY_END);
 			return i + 1;
 		}
 		group_add(g, q);
@@ -138,13 +140,14 @@ static void loss_answer(struct loss *x, const struct group *g, uint32_t next)
 	const struct ring *r = x->l->ring;
 	struct client *cl = x->cl;
 	bool had_error = x->first && x->l->errored;
+	bool waits = g->copies || (x->first && r->copying);
 	bool maybe;
 
 	if (!g->work && !g->ready)
 		return;
 	/* A COPY that waits for the rest of its data has not come to its end; what ran in front of it may have: VACUUM. */
 	if (cl->status == 'I')
-		maybe = !x->first || !r->copying || r->ran || g->ends != ENDS_NOTHING;
+		maybe = !waits || (x->first && r->ran) || g->ends != ENDS_NOTHING;
 	else
 		maybe = g->ends == ENDS_BY_COMMIT || (g->ends == ENDS_NOTHING && ring_commits(r, next));
 	if (cl->status != 'I')

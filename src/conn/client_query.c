@@ -332,6 +332,7 @@ static enum verdict client_on_query(struct client *cl, struct conn *s, const str
 			q.ends = client_edits_end(cl, edits) & 3;
 		q.may_commit = q.may_commit || q.ends == ENDS_BY_COMMIT;
 		q.alters = edits || client_alters(cl, t);
+		q.copies = t.whole && sqlscan_is_copy_in(t.p, t.n, client_standard_strings(cl));
 		cl->reset_seen = cl->reset_seen || client_sets_default(cl, t);
 	}
 	if (!sound) {

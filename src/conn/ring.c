@@ -228,8 +228,10 @@ void ring_copy_in(struct ring *r)
 		closed = closed || q.kind == REQ_SYNC || q.kind == REQ_QUERY;
 		*ring_at(r, kept++) = q;
 	}
-	if (r->n)
+	if (r->n) {
 		r->n = kept;
+		ring_at(r, 0)->copies = false;
+	}
 	r->copying = !ended;
 	if (!closed && r->n && ring_at(r, 0)->kind == REQ_EXECUTE) {
 		r->open = true; /* the Sync that seemed to end the batch did not */

@@ -478,6 +478,15 @@ enum sqlscan_result sqlscan_next(struct sqlscan *s, struct sql_stmt *st)
 	return scan_statement(s, st, &vtab);
 }
 
+bool sqlscan_is_one(const char *text, size_t n, bool standard, struct sql_stmt *st)
+{
+	struct sqlscan s = sqlscan_init(text, n, true, standard);
+	struct sql_stmt more;
+
+	return n > 0 && s.end == text + n && memchr(text, '\v', n) == NULL &&
+	       sqlscan_next(&s, st) == SQLSCAN_STATEMENT && sqlscan_next(&s, &more) == SQLSCAN_END && !s.open;
+}
+
 /* One statement: no ';' at all, or only blanks behind the first one. */
 static bool is_single(const struct sqlscan *s)
 {

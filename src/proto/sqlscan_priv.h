@@ -45,6 +45,8 @@ bool sqlscan_accept(struct sql_reader *r, const char *word, size_t len);
 
 /* A scan of one statement's tokens alone. */
 struct sqlscan sqlscan_of(const struct sql_stmt *st);
+/* Is the whole text one statement? False also when it cannot be told; *st counts only if it is. */
+bool sqlscan_is_one(const char *text, size_t n, bool standard, struct sql_stmt *st);
 /*
  * A name as the server takes it: a word in lower case, a quoted one without its quotes; cut to size - 1 bytes where a
  * character of UTF-8 begins. False: it cannot be told. t is a TOK_WORD or TOK_QUOTED.

@@ -32,13 +32,11 @@ static bool is_among(const struct token *t, const char (*words)[WORD], size_t n)
 
 enum sql_refused sqlscan_refused(const char *text, size_t n, bool standard)
 {
-	struct sqlscan s = sqlscan_init(text, n, true, standard);
-	struct sql_stmt st, more;
+	struct sql_stmt st;
+	struct sqlscan s;
 	struct token t;
 
-	if (n == 0 || s.end != text + n || memchr(text, '\v', n) != NULL)
-		return SQL_REFUSED_LATE;
-	if (sqlscan_next(&s, &st) != SQLSCAN_STATEMENT || sqlscan_next(&s, &more) != SQLSCAN_END || s.open)
+	if (!sqlscan_is_one(text, n, standard, &st))
 		return SQL_REFUSED_LATE;
 	s = sqlscan_of(&st);
 	t = sqlscan_token(&s);

@@ -145,6 +145,8 @@ static void check_looks(const char *p, size_t n, bool whole, bool standard)
 	/* What may be run again is one statement that changes nothing of its session. */
 	FUZZ_CHECK(!whole || sqlscan_refused(p, n, standard) == SQL_REFUSED_LATE ||
 		   (statements == 1 && r == SQLSCAN_END && tx.kind == SQL_TX_NONE));
+	FUZZ_CHECK(!whole || !sqlscan_is_copy_in(p, n, standard) ||
+		   (statements == 1 && r == SQLSCAN_END && class == STMT_OTHER && tx.kind == SQL_TX_NONE));
 	if (tx.kind == SQL_TX_NONE)
 		return;
 	FUZZ_CHECK(statements == 1 && r == SQLSCAN_END && changes == 0 && !empty && !plain);

@@ -1410,6 +1410,42 @@ static void test_refused(void **state)
 	assert_int_equal(sqlscan_refused("insert\0x", 8, true), SQL_REFUSED_LATE);
 }
 
+static void test_copy_in(void **state)
+{
+	static const char *const are[] = {
+		"copy t from stdin",
+		" /* x */ COPY s.t (a, \"b\") From Stdin with (format csv, delimiter ';') where a > 1;; ",
+		"copy binary \"x;y\".z from stdin",
+		"copy t(a)from stdin",
+		"copy t from stdin delimiter '\\';'",
+	};
+	static const char *const are_not[] = {"", "copy", "copy t", "copy t from", "copy t from stdi",
+		"copy t from stdinx", "copy t from 'stdin'", "copy t from \"stdin\"", "copy t from program 'stdin'",
+		"copy t to stdin", "copy t to stdout", "copy (select 1 from stdin) to stdout", "copy t (from stdin",
+		"copy t () from stdin", "copy t (a,) from stdin", "copy t. from stdin", "copy from stdin",
+		"copy 't' from stdin", "copy t from stdin; select 1", "select 1; copy t from stdin",
+		"; copy t from stdin", "copy t from stdin 'x", "copy t from stdin /*", "copy\vt from stdin",
+		"copied t from stdin", "\"copy\" t from stdin", "insert into copy select 1 from stdin",
+		"prepare x as copy t from stdin"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(are) / sizeof(are[0]); i++) {
+		char *copy = exact(are[i], strlen(are[i]));
+
+		if (!sqlscan_is_copy_in(copy, strlen(are[i]), i < 4))
+			fail_msg("%s", are[i]);
+		free(copy);
+	}
+	for (size_t i = 0; i < sizeof(are_not) / sizeof(are_not[0]); i++) {
+		char *copy = exact(are_not[i], strlen(are_not[i]));
+
+		if (sqlscan_is_copy_in(copy, strlen(are_not[i]), true))
+			fail_msg("%s", are_not[i]);
+		free(copy);
+	}
+	assert_false(sqlscan_is_copy_in("copy t from stdin\0x", 19, true));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1432,6 +1468,7 @@ int main(void)
 		cmocka_unit_test(test_changes_cut),
 		cmocka_unit_test(test_quiet),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_copy_in),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

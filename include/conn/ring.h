@@ -50,7 +50,8 @@ struct request {
 	bool made : 1;	  /* PARSE: name was made for it */
 	bool bare : 1;	  /* SYNC: of a batch without anything in it */
 	uint8_t ends : 2; /* QUERY, EXECUTE: enum request_ends */
-	bool copies : 1;  /* QUERY: nothing but a COPY FROM STDIN, whose CopyInResponse has not come */
+	bool copies : 1;  /* QUERY: nothing but a COPY FROM STDIN */
+	bool has_end : 1; /* an end of copy data was sent behind it, which may be its own */
 	/* References of the request's, given back when it is over. */
 	struct stmt_name *name;	  /* what the client calls the statement, NULL: not renamed */
 	struct stmt *stmt;	  /* PARSE, EXECUTE, CLOSE: the statement that the server gets or loses by it */

@@ -25,7 +25,7 @@ struct group {
 	bool batch;		/* ... of the client's, of the extended protocol */
 	bool work;		/* there are some of the client's that an error is due for */
 	bool ready;		/* the client is to have a ReadyForQuery */
-	bool copies;		/* they are a COPY, the end of whose data was not sent */
+	bool waits;		/* they are a COPY, and no end of its data was sent */
 	enum request_ends ends; /* what they do to the transaction that they are in */
 };
 
@@ -91,7 +91,7 @@ static uint32_t group_read(struct group *g, const struct ring *r, uint32_t i)
 		if (q->kind == REQ_QUERY && !g->batch) {
 			group_add(g, q);
 			g->ready = g->work;
-			g->copies = q->copies && (i + 1 == r->n || ring_get(r, i + 1)->kind != REQ_COPY_END);
+			g->waits = q->copies && !q->has_end;
 			return i + 1;
 		}
 		group_add(g, q);
@@ -140,7 +140,7 @@ static void loss_answer(struct loss *x, const struct group *g, uint32_t next)
 	const struct ring *r = x->l->ring;
 	struct client *cl = x->cl;
 	bool had_error = x->first && x->l->errored;
-	bool waits = g->copies || (x->first && r->copying);
+	bool waits = g->waits || (x->first && r->copying && !(r->n && ring_get(r, 0)->has_end));
 	bool maybe;
 
 	if (!g->work && !g->ready)

@@ -77,6 +77,13 @@ static inline void ring_drop_front(struct ring *r)
 	r->n--;
 }
 
+/* Whose end it is the server knows: one that has failed by then does not read it. Those that have one stand in front. */
+static __attribute__((cold)) void ring_note_copy_end(struct ring *r)
+{
+	for (uint32_t i = r->n; i > 0 && !ring_at(r, i - 1)->has_end; i--)
+		ring_at(r, i - 1)->has_end = true;
+}
+
 /* While the server reads copy data it ignores Sync and Flush; CopyDone and CopyFail end that (55.2.6). */
 static __attribute__((cold)) bool ring_push_in_copy(struct ring *r, const struct request *q)
 {
@@ -95,6 +102,8 @@ void ring_push(struct ring *r, const struct request *q)
 {
 	struct request *new;
 
+	if (q->kind == REQ_COPY_END)
+		ring_note_copy_end(r);
 	if (r->copying && ring_push_in_copy(r, q))
 		return;
 	if (r->skipping && q->kind != REQ_SYNC) {
@@ -228,10 +237,8 @@ void ring_copy_in(struct ring *r)
 		closed = closed || q.kind == REQ_SYNC || q.kind == REQ_QUERY;
 		*ring_at(r, kept++) = q;
 	}
-	if (r->n) {
+	if (r->n)
 		r->n = kept;
-		ring_at(r, 0)->copies = false;
-	}
 	r->copying = !ended;
 	if (!closed && r->n && ring_at(r, 0)->kind == REQ_EXECUTE) {
 		r->open = true; /* the Sync that seemed to end the batch did not */

@@ -92,14 +92,19 @@ static bool is_fresh(const struct cluster *c, const struct endpoint *ep)
 	return ep->seen.answers && ep->lsn_us > c->switching.step_us;
 }
 
+/* What is open there is not known while it is not known where the primary is. */
 static void look_at_drain(struct cluster *c)
 {
+	bool known = c->now.say == CLUSTER_SERVE;
 	unsigned open = switchover_open(c);
 
-	if (open > 0 && is_late(c, patience(c))) {
-		snprintf(c->switching.why, sizeof c->switching.why, "%u transactions are still open", open);
+	if ((open > 0 || !known) && is_late(c, patience(c))) {
+		if (known)
+			snprintf(c->switching.why, sizeof c->switching.why, "%u transactions are still open", open);
+		else
+			snprintf(c->switching.why, sizeof c->switching.why, "the primary does not answer");
 		give_up(c);
-	} else if (open == 0) {
+	} else if (open == 0 && known) {
 		c->switching.lsn = 0;
 		step_to(c, SWITCH_CATCHING_UP);
 	}

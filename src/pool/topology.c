@@ -171,7 +171,7 @@ static void settle_members(struct cluster *c, const struct sight *seen)
 		if (state == SIGHT_FENCED || state == SIGHT_FOREIGN)
 			log_msg(LL_WARNING, "%s:%u is fenced: it takes writes %s, and gets no query", ep->host,
 				ep->port, state == SIGHT_FENCED ? "on an older timeline" : "and is of another cluster");
-		if (ep->state == SIGHT_UP)
+		if (ep->state == SIGHT_UP && state != SIGHT_TWIN) /* by another name it is up */
 			ep->generation++;
 		ep->state = state;
 		ep->changed_us = clock_us();

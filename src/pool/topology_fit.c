@@ -25,14 +25,19 @@ static const struct endpoint *first_name(const struct endpoint *ep)
 	return ep;
 }
 
-/* By another name of a server's connections go to it only where the first one is not to be had. */
+/* Of the names of a server that an entry has connections go to one: that by which it counts, else the first one. */
 static bool is_second_name(const struct database *d, const struct endpoint *ep)
 {
-	const struct endpoint *first = first_name(ep);
+	bool before = true;
 
-	for (size_t i = 0; first != ep && i < d->n_hosts; i++)
-		if (d->hosts[i] == first)
+	for (size_t i = 0; ep->state == SIGHT_TWIN && i < d->n_hosts; i++) {
+		const struct endpoint *other = d->hosts[i];
+
+		before = before && other != ep;
+		if (other != ep && sight_is_same_server(&other->seen, &ep->seen) &&
+			(other->state == SIGHT_UP || (other->state == SIGHT_TWIN && before)))
 			return true;
+	}
 	return false;
 }
 

@@ -471,6 +471,69 @@ static void test_standby_two_names(void **state)
 	rig_end(&g);
 }
 
+/* Of three names that do not all count one is enough; the one that counts may change, and no connection with it. */
+static void test_three_names(void **state)
+{
+	struct rig g;
+	struct sight s;
+	uint32_t closed;
+
+	(void)state;
+	rig_start(&g, HEAD "all=" ABC RW "\nr=host=b,c port=5432 user=u target_session_attrs=standby"
+			   "\none=host=c port=5432 user=u target_session_attrs=standby\n");
+	seen(&g, "b", SIGHT_STANDBY, 0);
+	s = host(&g, "b")->seen;
+	topology_seen(host(&g, "a"), &s, NULL, 0);
+	topology_seen(host(&g, "c"), &s, NULL, 0);
+	assert_int_equal(strlen(fit(&g, "r")), 1);
+	assert_string_equal(fit(&g, "one"), "c");
+	connect_some(&g, "one", 3);
+	closed = g.closed;
+	for (int i = 0; i < 2; i++) {
+		seen(&g, "a", SIGHT_UNKNOWN, 0);
+		seen(&g, "b", SIGHT_UNKNOWN, 0);
+		assert_string_equal(fit(&g, "one"), "c");
+		topology_seen(host(&g, "b"), &s, NULL, 0);
+		topology_seen(host(&g, "a"), &s, NULL, 0);
+		assert_string_equal(fit(&g, "one"), "c");
+	}
+	assert_int_equal(g.closed, closed);
+	rig_end(&g);
+}
+
+/* While it is not known where the primary is nobody knows what is open there. */
+static void test_switchover_late_look(void **state)
+{
+	struct rig g;
+	struct cluster *c;
+
+	(void)state;
+	start_with_primary(&g, HEAD "rw=" ABC "pool_mode=transaction " RW "\n");
+	connect_some(&g, "rw", 2);
+	c = host(&g, "a")->cluster;
+	switchover_begin(c);
+	seen(&g, "a", SIGHT_UNKNOWN, 0);
+	assert_int_not_equal(c->now.say, CLUSTER_SERVE);
+	for (int i = 0; i < 10; i++)
+		pass(&g, USEC / 50);
+	assert_int_equal(c->switching.step, SWITCH_DRAINING);
+	seen(&g, "a", SIGHT_WRITABLE, 1);
+	pass(&g, USEC / 50);
+	assert_int_equal(c->switching.step, SWITCH_DRAINING);
+	op_close(TAILQ_FIRST(&pool(&g, "rw")->slots[SLOT_BUSY]), POOL_CLOSE_MOVED, &g);
+	pass(&g, USEC / 50);
+	assert_int_equal(c->switching.step, SWITCH_CATCHING_UP);
+	switchover_end(c);
+	/* It has its time, too. */
+	connect_some(&g, "rw", 1);
+	switchover_begin(c);
+	seen(&g, "a", SIGHT_UNKNOWN, 0);
+	pass(&g, c->registry->config->set.failover_drain_timeout);
+	assert_int_equal(c->switching.step, SWITCH_NONE);
+	assert_string_equal(c->switching.why, "the primary does not answer");
+	rig_end(&g);
+}
+
 /* PROMOTE of who is the primary already changes nothing, and is no reason of what happens later. */
 static void test_promote_trigger(void **state)
 {
@@ -1086,6 +1149,8 @@ int main(void)
 		cmocka_unit_test(test_replayed),
 		cmocka_unit_test(test_two_names),
 		cmocka_unit_test(test_standby_two_names),
+		cmocka_unit_test(test_three_names),
+		cmocka_unit_test(test_switchover_late_look),
 		cmocka_unit_test(test_promote_trigger),
 		cmocka_unit_test(test_blind),
 		cmocka_unit_test(test_reload),

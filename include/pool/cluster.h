@@ -30,7 +30,7 @@ struct sight {
 	int64_t started_us; /* when its postmaster started, by its own clock; 0: not known */
 };
 
-/* When an operator forced another one, these were writable on a higher timeline: fenced as long as they are on it. */
+/* When an operator forced another one, these servers were writable above it: fenced as long as they are on that timeline. */
 enum { CLUSTER_DISOWNED = 16 };
 
 /* What was decided before; zero at first. */
@@ -38,13 +38,11 @@ struct cluster_memory {
 	const void *primary; /* the last one, NULL: none yet */
 	uint32_t timeline;   /* the highest that a primary had */
 	uint64_t system_id;  /* of the cluster */
+	int64_t started_us;  /* of the last one, as in its sight */
 	/* By the operator (PROMOTE): which of several writable ones on the highest timeline counts. */
 	const void *named;
 	bool forced; /* FORCE: it counts whatever its timeline and system identifier */
-	struct {
-		const void *who;
-		uint32_t timeline;
-	} disowned[CLUSTER_DISOWNED];
+	struct sight disowned[CLUSTER_DISOWNED];
 	unsigned n_disowned;
 };
 
@@ -63,7 +61,7 @@ enum cluster_hold {
 struct cluster_decision {
 	enum cluster_say say;
 	const void *primary; /* SERVE */
-	bool moved;	     /* SERVE: it is another one than before, or one on another timeline behind the same name */
+	bool moved; /* SERVE: it is another server than before, or one on another timeline; not another name of the same one */
 	enum cluster_hold why; /* HOLD */
 };
 

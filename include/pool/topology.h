@@ -111,8 +111,8 @@ void topology_refit(struct cluster *c);
 
 /* All its hosts are probed at once. */
 void topology_probe(struct cluster *c);
-/* PROMOTE: ep is to be the primary as soon as it is seen to be one; force: whatever its timeline and system identifier. */
-void topology_promote(struct endpoint *ep, bool force);
+/* PROMOTE: ep is to be the primary by what was seen; force: whatever its timeline and system identifier. False: it is not. */
+bool topology_promote(struct endpoint *ep, bool force);
 
 /* May connections of d be opened to ep, and used? Where no target_session_attrs is set: yes. */
 bool topology_fits(const struct database *d, const struct endpoint *ep);

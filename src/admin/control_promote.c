@@ -63,26 +63,38 @@ static const char *objection(const struct endpoint *ep, bool force)
 		return "it is on an older timeline, which only FORCE takes";
 	if (ep->state == SIGHT_FOREIGN && !force)
 		return "it has another system identifier, which only FORCE takes";
-	if (ep->state == SIGHT_TWIN && !topology_is_primary(ep))
+	if (ep->state == SIGHT_TWIN && !topology_is_at_primary(ep->cluster, ep))
 		return "another host of the list is the same server: name that one";
 	return NULL;
 }
 
-/* What was asked before the command tells nothing: the host may have been promoted since. */
+/*
+ * What was asked before the command tells nothing: the host may have been promoted since. After a start the others are heard
+ * first.
+ */
 static bool is_looked_at(const struct control_wait *w)
 {
 	const struct endpoint *ep = w->endpoint;
 
-	return ep->cluster == NULL || ep->blind || ep->sure_us >= w->since_us;
+	return ep->cluster == NULL || ep->blind || (ep->sure_us >= w->since_us && ep->cluster->now.say != CLUSTER_WAIT);
+}
+
+/* Why it is not the primary; NULL: it is. */
+static const char *promote(struct endpoint *ep, bool force)
+{
+	const char *why = ep->cluster == NULL ? unknown : objection(ep, force);
+
+	if (why != NULL || topology_promote(ep, force))
+		return why;
+	why = objection(ep, force);
+	return why != NULL ? why : "it cannot be the primary as it was seen: see SHOW HOSTS";
 }
 
 bool control_is_promoted(struct control_wait *w, const char **error)
 {
 	if (!is_looked_at(w))
 		return false;
-	*error = w->endpoint->cluster == NULL ? unknown : objection(w->endpoint, w->force);
-	if (*error == NULL)
-		topology_promote(w->endpoint, w->force);
+	*error = promote(w->endpoint, w->force);
 	return true;
 }
 

@@ -41,7 +41,8 @@ static bool is_twin(const struct cluster_memory *m, const struct sight *seen, si
 static bool is_disowned(const struct cluster_memory *m, const struct sight *s)
 {
 	for (unsigned i = 0; i < m->n_disowned; i++)
-		if (m->disowned[i].who == s->who && m->disowned[i].timeline == s->timeline)
+		if (m->disowned[i].timeline == s->timeline &&
+			(m->disowned[i].who == s->who || sight_is_same_server(&m->disowned[i], s)))
 			return true;
 	return false;
 }
@@ -63,13 +64,20 @@ enum sight_state cluster_sight_state(const struct cluster_memory *m, const struc
 	return SIGHT_UP;
 }
 
+static bool has_moved(const struct cluster_memory *m, const struct sight *s)
+{
+	struct sight last = {.system_id = m->system_id, .started_us = m->started_us};
+
+	return m->timeline != s->timeline || (m->primary != s->who && !sight_is_same_server(&last, s));
+}
+
 static struct cluster_decision serve(struct cluster_memory *m, const struct sight *s)
 {
-	struct cluster_decision d = {
-		.say = CLUSTER_SERVE, .primary = s->who, .moved = m->primary != s->who || m->timeline != s->timeline};
+	struct cluster_decision d = {.say = CLUSTER_SERVE, .primary = s->who, .moved = has_moved(m, s)};
 
 	m->primary = s->who;
 	m->timeline = s->timeline;
+	m->started_us = s->started_us;
 	if (s->system_id != 0)
 		m->system_id = s->system_id;
 	m->named = NULL;
@@ -82,10 +90,10 @@ static struct cluster_decision serve_forced(struct cluster_memory *m, const stru
 {
 	m->n_disowned = 0;
 	for (size_t j = 0; j < n && m->n_disowned < CLUSTER_DISOWNED; j++) {
-		if (j == i || seen[j].role != SIGHT_WRITABLE || seen[j].timeline < seen[i].timeline)
+		if (j == i || seen[j].role != SIGHT_WRITABLE || seen[j].timeline < seen[i].timeline ||
+			sight_is_same_server(&seen[j], &seen[i]))
 			continue;
-		m->disowned[m->n_disowned].who = seen[j].who;
-		m->disowned[m->n_disowned++].timeline = seen[j].timeline;
+		m->disowned[m->n_disowned++] = seen[j];
 	}
 	return serve(m, &seen[i]);
 }

@@ -62,7 +62,8 @@ static bool is_cut(const struct database *d, const struct slot *s)
 	const struct cluster *c = d->cluster;
 	const struct endpoint *ep = s->endpoint, *primary = c->now.primary;
 
-	if (c->now.say == CLUSTER_SERVE && !topology_is_at_primary(c, ep) && ep->seen.role != SIGHT_STANDBY)
+	if (c->now.say == CLUSTER_SERVE && !topology_is_at_primary(c, ep) &&
+		topology_first_name(ep)->seen.role != SIGHT_STANDBY)
 		return true;
 	if (c->now.say == CLUSTER_SERVE && s->generation < ep->replaced &&
 		!sight_is_same_server(&ep->past, &primary->seen))
@@ -495,7 +496,7 @@ void topology_probe(struct cluster *c)
 	c->registry->ops->probe(c, true, c->registry->ctx);
 }
 
-void topology_promote(struct endpoint *ep, bool force)
+bool topology_promote(struct endpoint *ep, bool force)
 {
 	struct cluster *c = ep->cluster;
 	char before[sizeof c->trigger];
@@ -511,4 +512,5 @@ void topology_promote(struct endpoint *ep, bool force)
 	}
 	if (c->trigger[0] != '\0') /* it has changed nothing, and is not why something will */
 		memcpy(c->trigger, before, sizeof before);
+	return c->now.say == CLUSTER_SERVE && topology_is_at_primary(c, ep);
 }

@@ -11,15 +11,14 @@
 
 #include "topology_priv.h"
 
-/* The name by which its server counts. */
-static const struct endpoint *first_name(const struct endpoint *ep)
+const struct endpoint *topology_first_name(const struct endpoint *ep)
 {
 	const struct cluster *c = ep->state == SIGHT_TWIN ? ep->cluster : NULL;
 
 	for (size_t i = 0; c != NULL && i < c->n; i++) {
 		const struct endpoint *other = c->members[i];
 
-		if (other->state == SIGHT_UP && sight_is_same_server(&ep->seen, &other->seen))
+		if (other->seen.answers && other->state != SIGHT_TWIN && sight_is_same_server(&ep->seen, &other->seen))
 			return other;
 	}
 	return ep;
@@ -45,7 +44,7 @@ bool topology_is_standby(const struct endpoint *ep)
 {
 	if (ep->blind)
 		return ep->witnessed == SIGHT_STANDBY;
-	ep = first_name(ep);
+	ep = topology_first_name(ep);
 	return ep->state == SIGHT_UP && ep->seen.role == SIGHT_STANDBY;
 }
 

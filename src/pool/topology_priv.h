@@ -12,6 +12,8 @@ void topology_decide(struct cluster *c);
 /* What fits the database is looked at anew: connections go, it is held or no longer. */
 void topology_refit_database(struct database *d);
 
+/* The name by which its server counts; mostly ep. */
+const struct endpoint *topology_first_name(const struct endpoint *ep);
 /* Is there a host of the database's that fits? */
 bool topology_has_fit(const struct database *d);
 

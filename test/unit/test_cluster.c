@@ -106,7 +106,7 @@ static void test_rows(void **state)
 		{"FORCE a aw3@2 bs@2", "a moved"},
 		/* one server under two addresses */
 		{"aw3@2#7 bw3@2#7", "a"},
-		{"a- bw3@2#7", "b moved"},
+		{"a- bw3@2#7", "b"},
 		{"aw3@2#7 bw3@2#7", "b"},
 		/* it was promoted, which was seen under one of them first: what is between is not gone to */
 		{"aw5@2#7 bw3@2#7 cw4@2", "a moved"},
@@ -116,6 +116,14 @@ static void test_rows(void **state)
 		/* another server behind the primary's name, or the same that was promoted between two looks; then restarted */
 		{"as@2#7 bw7@2#9", "b moved"},
 		{"as@2#7 bw7@2#10", "b"},
+		/* what is forced, and what is not to win it back, are servers, under whatever names */
+		{"FORCE a aw5@2#1 bw7@2#9 cs@2", "a moved"},
+		{"aw5@2#1 b- cw7@2#9", "a"},
+		{"aw5@2#1 bw7@2#9 cw7@2#9", "a"},
+		{"a- b- cw7@2#9", "fenced"},
+		{"aw5@2#1 bw8@2#9 cw7@2#9", "b moved"},
+		{"FORCE b aw5@2#1 bw5@2#1 c-", "b moved"},
+		{"aw5@2#1 b- c-", "a"},
 	};
 	struct cluster_memory m = {0};
 	struct sight seen[NODES];
@@ -316,7 +324,8 @@ static bool takes_writes(const struct world *w, int i, const void *primary)
 static bool was_disowned(const struct cluster_memory *m, const struct sight *s)
 {
 	for (unsigned i = 0; i < m->n_disowned; i++)
-		if (m->disowned[i].who == s->who && m->disowned[i].timeline == s->timeline)
+		if ((m->disowned[i].who == s->who || is_one_server(&m->disowned[i], s)) &&
+			m->disowned[i].timeline == s->timeline)
 			return true;
 	return false;
 }
@@ -414,11 +423,13 @@ static void check_serve(const struct world *w, const struct cluster_memory *befo
 {
 	const struct sight *p = sight_of(w, d.primary);
 	bool forced = before->forced && d.primary == before->named;
+	bool renamed = p->system_id == before->system_id && p->started_us == before->started_us;
 
 	must(p->answers && p->role == SIGHT_WRITABLE && p->timeline != 0);
 	must(forced || p->timeline >= before->timeline);
 	must(forced || before->system_id == 0 || p->system_id == before->system_id);
-	must(d.moved == (d.primary != before->primary || p->timeline != before->timeline));
+	must(d.moved == (p->timeline != before->timeline || (d.primary != before->primary && !renamed)));
+	must(w->m.started_us == p->started_us);
 	must(w->m.primary == d.primary && w->m.timeline == p->timeline && w->m.system_id == p->system_id);
 	must(w->m.named == NULL && !w->m.forced);
 }

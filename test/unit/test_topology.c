@@ -501,6 +501,63 @@ static void test_three_names(void **state)
 	rig_end(&g);
 }
 
+/* The primary by another name is the primary: it ends no SWITCHOVER, and nothing runs on it by that. */
+static void test_switchover_other_name(void **state)
+{
+	struct rig g;
+	struct sight s;
+	struct cluster *c;
+
+	(void)state;
+	rig_start(&g, HEAD "rw=" ABC "pool_mode=transaction " RW "\n");
+	seen(&g, "b", SIGHT_UNKNOWN, 0);
+	seen(&g, "c", SIGHT_STANDBY, 0);
+	seen(&g, "a", SIGHT_WRITABLE, 1);
+	s = host(&g, "a")->seen;
+	topology_seen(host(&g, "b"), &s, NULL, 0);
+	assert_string_equal(fit(&g, "rw"), "a");
+	connect_some(&g, "rw", 2);
+	c = host(&g, "a")->cluster;
+	switchover_begin(c);
+	assert_int_equal(c->switching.step, SWITCH_DRAINING);
+	seen(&g, "a", SIGHT_UNKNOWN, 0);
+	assert_ptr_equal(c->now.primary, host(&g, "b"));
+	assert_int_equal(c->switching.step, SWITCH_DRAINING);
+	assert_int_equal(switchover_open(c), 1);
+	assert_string_equal(fit(&g, "rw"), "");
+	assert_int_equal(g.r.failovers.last, 0);
+	/* Promoted is who is on another timeline. */
+	seen(&g, "c", SIGHT_WRITABLE, 2);
+	assert_int_equal(c->switching.step, SWITCH_NONE);
+	assert_string_equal(fit(&g, "rw"), "c");
+	assert_int_equal(g.r.failovers.last, 1);
+	rig_end(&g);
+}
+
+/* By a name whose look is old it still is a standby: what it was given as the primary is cut off all the same. */
+static void test_cut_by_other_name(void **state)
+{
+	struct rig g;
+	struct sight s;
+	unsigned closed;
+
+	(void)state;
+	rig_start(&g, HEAD "all=" ABC RW "\nrw=host=b,c port=5432 user=u " RW "\n");
+	seen(&g, "b", SIGHT_STANDBY, 0);
+	seen(&g, "c", SIGHT_STANDBY, 0);
+	s = host(&g, "b")->seen;
+	s.role = SIGHT_WRITABLE;
+	s.timeline = 2;
+	topology_seen(host(&g, "a"), &s, NULL, 0);
+	assert_string_equal(fit(&g, "rw"), "b");
+	connect_some(&g, "rw", 1);
+	closed = g.closed;
+	seen(&g, "c", SIGHT_WRITABLE, 3);
+	assert_string_equal(fit(&g, "rw"), "c");
+	assert_int_equal(g.closed, closed + 1);
+	rig_end(&g);
+}
+
 /* While it is not known where the primary is nobody knows what is open there. */
 static void test_switchover_late_look(void **state)
 {
@@ -542,7 +599,7 @@ static void test_promote_trigger(void **state)
 	(void)state;
 	start_with_primary(&g, HEAD "rw=" ABC RW "\n");
 	connect_some(&g, "rw", 2);
-	topology_promote(host(&g, "a"), false);
+	assert_true(topology_promote(host(&g, "a"), false));
 	assert_string_equal(fit(&g, "rw"), "a");
 	assert_int_equal(g.r.failovers.last, 0);
 	assert_int_equal(g.closed, 0);
@@ -556,9 +613,13 @@ static void test_promote_trigger(void **state)
 	seen(&g, "c", SIGHT_WRITABLE, 3);
 	assert_string_equal(last_failover(&g)->trigger, "a test");
 	/* And where it is the reason it is told. */
-	topology_promote(host(&g, "b"), true);
+	assert_true(topology_promote(host(&g, "b"), true));
 	assert_string_equal(fit(&g, "rw"), "b");
 	assert_string_equal(last_failover(&g)->trigger, "PROMOTE");
+	/* One of which not all is known cannot be it. */
+	seen(&g, "a", SIGHT_WRITABLE, 0);
+	assert_false(topology_promote(host(&g, "a"), true));
+	assert_string_equal(fit(&g, "rw"), "b");
 	rig_end(&g);
 }
 
@@ -1151,6 +1212,8 @@ int main(void)
 		cmocka_unit_test(test_standby_two_names),
 		cmocka_unit_test(test_three_names),
 		cmocka_unit_test(test_switchover_late_look),
+		cmocka_unit_test(test_switchover_other_name),
+		cmocka_unit_test(test_cut_by_other_name),
 		cmocka_unit_test(test_promote_trigger),
 		cmocka_unit_test(test_blind),
 		cmocka_unit_test(test_reload),

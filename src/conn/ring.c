@@ -257,6 +257,7 @@ void ring_hush(struct ring *r)
 void ring_copy_done(struct ring *r)
 {
 	r->in_copy = 0;
+	r->copying = false; /* its end may have been taken for another one's */
 }
 
 bool ring_may_commit(const struct ring *r)

@@ -102,7 +102,7 @@ static void look_at_drain(struct cluster *c)
 		if (known)
 			snprintf(c->switching.why, sizeof c->switching.why, "%u transactions are still open", open);
 		else
-			snprintf(c->switching.why, sizeof c->switching.why, "the primary does not answer");
+			snprintf(c->switching.why, sizeof c->switching.why, "no primary is known");
 		give_up(c);
 	} else if (open == 0 && known) {
 		c->switching.lsn = 0;

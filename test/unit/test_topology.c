@@ -587,7 +587,7 @@ static void test_switchover_late_look(void **state)
 	seen(&g, "a", SIGHT_UNKNOWN, 0);
 	pass(&g, c->registry->config->set.failover_drain_timeout);
 	assert_int_equal(c->switching.step, SWITCH_NONE);
-	assert_string_equal(c->switching.why, "the primary does not answer");
+	assert_string_equal(c->switching.why, "no primary is known");
 	rig_end(&g);
 }
 

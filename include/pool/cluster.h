@@ -30,7 +30,10 @@ struct sight {
 	int64_t started_us; /* when its postmaster started, by its own clock; 0: not known */
 };
 
-/* When an operator forced another one, these servers were writable above it: fenced as long as they are on that timeline. */
+/*
+ * When an operator forced another one, these were writable above it: fenced as long as they are on that timeline, by that name
+ * or as that very process.
+ */
 enum { CLUSTER_DISOWNED = 16 };
 
 /* What was decided before; zero at first. */

@@ -54,9 +54,10 @@ static struct sql_tx client_tx(const struct client *cl, const char *text, size_t
 static struct stmt *client_stmt(const struct client *cl, const char *text, size_t n, bool shared)
 {
 	struct registry *r = &cl->c.pooler->registry;
-	char body[BEGIN_MAX + 3] = "";
+	char body[BEGIN_MAX + 3];
 
 	memcpy(body, text, n);
+	memset(body + n, 0, 3); /* its end, and no parameters */
 	return stmt_get(r->stmts, r->no_vars, body, n + 3, shared);
 }
 

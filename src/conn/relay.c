@@ -416,7 +416,7 @@ static ssize_t relay_read_scratch(struct conn *c, size_t *room)
 		buf_append(&c->in, scratch, w.end);
 	else {
 		relay_run(&w);
-		if (!conn_is_closed(c))
+		if (w.pos < w.end && !conn_is_closed(c))
 			buf_append(&c->in, scratch + w.pos, w.end - w.pos);
 	}
 	if (!conn_is_closed(c) && buf_failed(&c->in))

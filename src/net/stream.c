@@ -59,8 +59,7 @@ void stream_again(struct stream *s)
 
 /* ---- what is watched ----------------------------------------------------------- */
 
-/* What the phase and the wants ask for, nothing kept from before. */
-static short interest(const struct stream *s)
+static __attribute__((noinline)) short interest_amid(const struct stream *s)
 {
 	short mask = 0;
 
@@ -76,6 +75,15 @@ static short interest(const struct stream *s)
 	if (s->want_write)
 		mask |= s->tls_write_wants_read ? EV_READ : EV_WRITE;
 	return mask;
+}
+
+/* What the phase and the wants ask for, nothing kept from before. */
+static inline short interest(const struct stream *s)
+{
+	/* Called twice an event, nearly always for one of these. */
+	if (s->phase == STREAM_P_OPEN && !s->tls_read_wants_write && !s->tls_write_wants_read)
+		return (short)((s->want_read ? EV_READ : 0) | (s->want_write ? EV_WRITE : 0));
+	return interest_amid(s);
 }
 
 static bool watchable(const struct stream *s)

@@ -61,16 +61,6 @@ static inline __attribute__((always_inline)) bytes load(const char *p)
 	return v;
 }
 
-/* So many are looked at together. */
-enum { AHEAD = sizeof(bytes) + 2 };
-
-/* The last ones, fewer than AHEAD, with NULs behind them. */
-static void load_rest(const char *p, size_t n, char rest[AHEAD])
-{
-	memset(rest, 0, AHEAD);
-	memcpy(rest, p, n);
-}
-
 static inline bool is_any(bytes v)
 {
 	uint64_t half[2];
@@ -79,32 +69,44 @@ static inline bool is_any(bytes v)
 	return (half[0] | half[1]) != 0;
 }
 
+/* So many are looked at together. */
+enum { AHEAD = sizeof(bytes) + 2 };
+
+/* Where any of the first sixteen bytes at p begins what is looked for; ends: a ';' or NUL from the third on, too. */
+static inline __attribute__((always_inline)) bytes hits(const char *p, bool ends)
+{
+	bytes third = load(p + 2), hit = rare_three(load(p), load(p + 1), third);
+
+	return ends ? hit | (third == ';') | (third == 0) : hit;
+}
+
+static inline __attribute__((always_inline)) bool may_have(const char *p, const char *end, bool ends)
+{
+	bytes hit = {0};
+	char few[AHEAD];
+
+	if (end - p < AHEAD) {
+		memset(few, ' ', AHEAD);
+		memcpy(few, p, (size_t)(end - p));
+		p = few;
+		end = few + AHEAD;
+	}
+	for (; end - p > AHEAD; p += sizeof(bytes))
+		hit |= hits(p, ends);
+	/* The last ones, some of them for the second time. */
+	return is_any(hit | hits(end - AHEAD, ends));
+}
+
 /* False: none of the words that sqlscan_look() looks for is there. */
 static bool may_have_word(const char *p, const char *end)
 {
-	char rest[AHEAD];
-	bytes hit = {0};
-
-	for (; end - p >= AHEAD; p += sizeof(bytes))
-		hit |= rare_three(load(p), load(p + 1), load(p + 2));
-	load_rest(p, (size_t)(end - p), rest);
-	return is_any(hit | rare_three(load(rest), load(rest + 1), load(rest + 2)));
+	return may_have(p, end, false);
 }
 
-/* Nor a ';' nor a NUL: it is one statement to its end. */
+/* Nor, behind the first two bytes, a ';' nor a NUL: it is one statement to its end. */
 static bool may_have_word_or_end(const char *p, const char *end)
 {
-	bytes hit = {0}, at, zero = {0};
-	char rest[AHEAD];
-
-	for (; end - p >= AHEAD; p += sizeof(bytes)) {
-		at = load(p);
-		hit |= rare_three(at, load(p + 1), load(p + 2)) | (at == ';') | (at == zero);
-	}
-	load_rest(p, (size_t)(end - p), rest);
-	at = load(rest);
-	hit |= rare_three(at, load(rest + 1), load(rest + 2)) | (at == ';') | (load(rest + 1) == ';');
-	return is_any(hit) || memchr(p, 0, (size_t)(end - p)) != NULL;
+	return may_have(p, end, true);
 }
 
 /* ---- words anywhere ---- */

@@ -155,6 +155,30 @@ static void skip_empty(struct sql_reader *r)
 		sqlscan_read(r);
 }
 
+static inline bool is_word(const char *text, size_t n, const char *word, size_t len)
+{
+	if (n != len)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (sql_upper(text[i]) != word[i])
+			return false;
+	return true;
+}
+
+#define IS_WORD(text, n, word) is_word(text, n, word, sizeof(word) - 1)
+
+/* Most of them are one word, and a ';' perhaps. SQL_TX_NONE says nothing. */
+static enum sql_tx_kind one_word(const char *text, size_t n)
+{
+	if (text[n - 1] == ';')
+		n--;
+	if (IS_WORD(text, n, "BEGIN"))
+		return SQL_TX_BEGIN;
+	if (IS_WORD(text, n, "COMMIT") || IS_WORD(text, n, "END"))
+		return SQL_TX_COMMIT;
+	return IS_WORD(text, n, "ROLLBACK") || IS_WORD(text, n, "ABORT") ? SQL_TX_ROLLBACK : SQL_TX_NONE;
+}
+
 struct sql_tx sqlscan_tx(const char *text, size_t n, bool whole)
 {
 	struct sql_tx tx = {.kind = SQL_TX_NONE};
@@ -162,6 +186,12 @@ struct sql_tx sqlscan_tx(const char *text, size_t n, bool whole)
 
 	if (n == 0 || !sqlscan_may_be_tx(text, n))
 		return tx;
+	tx.kind = whole ? one_word(text, n) : SQL_TX_NONE;
+	if (tx.kind != SQL_TX_NONE) {
+		tx.standby = tx.kind == SQL_TX_BEGIN;
+		tx.ascii = true;
+		return tx;
+	}
 	r.s = sqlscan_init(text, n, whole, true); /* of a text with a backslash nothing is said */
 	if (!r.s.whole)
 		return tx;
@@ -178,8 +208,11 @@ struct sql_tx sqlscan_tx(const char *text, size_t n, bool whole)
 
 bool sqlscan_is_empty(const char *text, size_t n, bool whole)
 {
-	struct sql_reader r = {.s = sqlscan_init(text, n, whole, true)};
+	struct sql_reader r;
 
+	if (n > 0 && sql_upper(*text) >= 'A' && sql_upper(*text) <= 'Z')
+		return false;
+	r.s = sqlscan_init(text, n, whole, true);
 	if (!r.s.whole)
 		return false;
 	sqlscan_read(&r);

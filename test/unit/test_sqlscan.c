@@ -1325,8 +1325,8 @@ static void test_quiet(void **state)
 	} rows[] = {
 		{"set_config(", false}, {"SET_CONFIG(", false}, {"Pg_Settings ", false}, {"pg_advisory_lock(", false},
 		{"PG_TRY_ADVISORY_LOCK(", false}, {"pg_advisory_unlock(", false}, {"INTO TEMP ", false},
-		{"into pg_temp.", false}, {"U&\"x\"", false}, {"; SET x = 1", false}, {"CURRENT_TIMESTAMP", true},
-		{"bucket_size, log_level, day_of, \"a\" & 1", true},
+		{"into pg_temp.", false}, {"U&\"x\"", false}, {"; SET x = 1", false}, {";x", false},
+		{"CURRENT_TIMESTAMP", true}, {"bucket_size, log_level, day_of, \"a\" & 1", true},
 		{"attempt", false}, /* sqlscan_may_change() looks closer */
 	};
 	char text[200];

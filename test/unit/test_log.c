@@ -101,6 +101,61 @@ static int drop_dir(void **state)
 
 #define STAMP "^[0-9]{4}-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-5][0-9]:[0-6][0-9]\\.[0-9]{3} "
 
+/* What stands in for syslog(3) of the C library; with _FORTIFY_SOURCE it has another name. */
+void openlog(const char *ident, int options, int facility);
+void closelog(void);
+void syslog(int priority, const char *fmt, ...);
+void __syslog_chk(int priority, int flag, const char *fmt, ...);
+
+/* <syslog.h> itself would declare them inline. */
+enum { LOG_CRIT = 2, LOG_ERR, LOG_WARNING, LOG_INFO = 6, LOG_DAEMON = 3 << 3, LOG_LOCAL3 = 19 << 3 };
+
+static struct {
+	const char *ident; /* as openlog() keeps it: the pointer */
+	int facility, priority;
+	unsigned opened, closed, lines;
+	char text[100];
+} logged;
+
+void openlog(const char *ident, int options, int facility)
+{
+	(void)options;
+	logged.ident = ident;
+	logged.facility = facility;
+	logged.opened++;
+}
+
+void closelog(void)
+{
+	logged.closed++;
+}
+
+static void take_line(int priority, const char *fmt, va_list ap)
+{
+	logged.lines++;
+	logged.priority = priority;
+	vsnprintf(logged.text, sizeof logged.text, fmt, ap);
+}
+
+void syslog(int priority, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	take_line(priority, fmt, ap);
+	va_end(ap);
+}
+
+void __syslog_chk(int priority, int flag, const char *fmt, ...)
+{
+	va_list ap;
+
+	(void)flag;
+	va_start(ap, fmt);
+	take_line(priority, fmt, ap);
+	va_end(ap);
+}
+
 static void minute_in_zone(char *buf, size_t size)
 {
 	time_t t = time(NULL) + 3 * 3600;
@@ -161,6 +216,42 @@ static void test_file(void **state)
 	assert_int_equal(errno, ENOENT);
 	log_msg(LL_LOG, "five");
 	assert_matches(slurp(path("log")), "three\n[^\n]*four\n[^\n]*five\n$");
+}
+
+static void test_syslog(void **state)
+{
+	static const struct {
+		enum log_level level;
+		int priority;
+	} rows[] = {{LL_FATAL, LOG_CRIT}, {LL_ERROR, LOG_ERR}, {LL_WARNING, LOG_WARNING}, {LL_LOG, LOG_INFO}};
+	char ident[] = "pool";
+
+	(void)state;
+	assert_true(log_setup(&(struct log_options){
+		.quiet = true, .syslog = true, .syslog_ident = ident, .syslog_facility = "LOCAL3"}));
+	memset(ident, 'x', sizeof ident - 1);
+	assert_string_equal(logged.ident, "pool");
+	assert_int_equal(logged.facility, LOG_LOCAL3);
+	for (size_t i = 0; i < ROWS(rows); i++) {
+		log_msg(rows[i].level, "line %zu of 100%%", i);
+		assert_int_equal(logged.lines, i + 1);
+		assert_int_equal(logged.priority, rows[i].priority);
+		assert_string_equal(logged.text + strlen("line 0"), " of 100%");
+	}
+	log_msg(LL_DEBUG, "not this");
+	assert_int_equal(logged.lines, ROWS(rows));
+
+	/* Other options: it is opened anew under them. */
+	assert_true(log_setup(&(struct log_options){.quiet = true, .syslog = true}));
+	assert_string_equal(logged.ident, "psbouncer");
+	assert_int_equal(logged.facility, LOG_DAEMON);
+	assert_int_equal(logged.opened, 2);
+	assert_int_equal(logged.closed, 1);
+	assert_true(log_setup(&(struct log_options){.quiet = true}));
+	log_msg(LL_ERROR, "not this");
+	assert_int_equal(logged.lines, ROWS(rows));
+	assert_int_equal(logged.closed, 2);
+	assert_int_equal(logged.opened, 2);
 }
 
 static void test_detach(void **state)
@@ -397,6 +488,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_before_setup),
 		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_syslog),
 		cmocka_unit_test(test_detach),
 		cmocka_unit_test(test_journal),
 		cmocka_unit_test(test_can_open),

@@ -128,6 +128,12 @@ static bool load_ca(struct tls_ctx *c, const struct tls_options *o, const char *
 		SSL_CTX_set_verify(c->ssl, strict ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
 		return true;
 	}
+	/*
+	 * A session brings the certificate that was good when it began, and each resumption may begin another one: who
+	 * once had a good one would be let in for ever. PostgreSQL has no tickets at all.
+	 */
+	SSL_CTX_set_options(c->ssl, SSL_OP_NO_TICKET);
+	SSL_CTX_set_num_tickets(c->ssl, 0);
 	/* The names go to clients, so that they can choose a certificate. */
 	names = SSL_load_client_CA_file(o->ca_file);
 	if (names)
@@ -269,7 +275,8 @@ static void set_constants(struct tls_ctx *c)
 	/*
 	 * Sessions live in tickets at the client and nowhere else. The key of the
 	 * tickets is this context's: after a reload the old ones are not taken.
-	 * One ticket a connection is enough: each resumption brings the next.
+	 * One ticket a connection is enough: each resumption brings the next. Where
+	 * clients show certificates there are none: load_ca().
 	 */
 	SSL_CTX_set_session_cache_mode(c->ssl, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_session_id_context(c->ssl, id, sizeof(id) - 1);
@@ -358,12 +365,24 @@ static struct tls_session *find_slot(struct tls_ctx *c, const char *key)
 	return NULL;
 }
 
+/* What was verified then is not now. */
+static bool has_expired(SSL_SESSION *session)
+{
+	const X509 *peer = SSL_SESSION_get0_peer(session);
+
+	return peer && X509_cmp_current_time(X509_get0_notAfter(peer)) < 0;
+}
+
 SSL_SESSION *tls_session_find(struct tls_ctx *c, const char *key)
 {
 	struct tls_session *s = find_slot(c, key);
 
 	if (!s)
 		return NULL;
+	if (has_expired(s->session)) {
+		tls_session_drop(c, key);
+		return NULL;
+	}
 	s->used = ++c->session_clock;
 	return s->session;
 }

@@ -106,7 +106,7 @@ void certs_make(const char *folder, const struct cert *c)
 	X509_set_version(cert, X509_VERSION_3);
 	ASN1_INTEGER_set(X509_get_serialNumber(cert), ++serial);
 	X509_gmtime_adj(X509_getm_notBefore(cert), -3600);
-	X509_gmtime_adj(X509_getm_notAfter(cert), 86400);
+	X509_gmtime_adj(X509_getm_notAfter(cert), c->expired ? -60 : 86400);
 	subject = X509_get_subject_name(cert);
 	X509_NAME_add_entry_by_txt(subject, "O", MBSTRING_ASC, (const unsigned char *)c->name, -1, -1, 0);
 	if (c->cn != NULL)

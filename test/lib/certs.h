@@ -5,6 +5,7 @@
 #ifndef PSBOUNCER_TEST_CERTS_H
 #define PSBOUNCER_TEST_CERTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct cert {
@@ -15,6 +16,7 @@ struct cert {
 	const char *issuer; /* name of another; NULL: signs itself and is an authority */
 	const char *key;    /* NULL: EC P-256; RSA, ED25519 */
 	const char *digest; /* NULL: SHA256; "": none, for ED25519 */
+	bool expired;
 };
 
 /* A new folder under TMPDIR or /tmp. */

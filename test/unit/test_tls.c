@@ -1382,6 +1382,22 @@ static void test_resume_connecting(void **state)
 	}
 }
 
+/* A certificate that has expired since is looked at again by those who look. */
+static void test_no_resumption_beyond_expiry(void **state)
+{
+	struct tls_ctx *c = connector(TLS_REQUIRE, NULL, NULL);
+	SSL_CTX *server = raw_context(true, "expired"), *good = raw_context(true, "server");
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		assert_false(resumes(c, server, "db.example", "db.example:5432"));
+	assert_false(resumes(c, good, "db.example", "db.example:5432"));
+	assert_true(resumes(c, good, "db.example", "db.example:5432"));
+	tls_ctx_unref(&c);
+	SSL_CTX_free(server);
+	SSL_CTX_free(good);
+}
+
 static SSL_SESSION *newest;
 
 static int keep_session(SSL *ssl, SSL_SESSION *session)
@@ -1419,29 +1435,53 @@ static bool client_resumes(struct tls_ctx *c, SSL_CTX *client, bool *verified)
 
 static void test_resume_accepting(void **state)
 {
-	struct tls_ctx *c = acceptor(TLS_VERIFY_FULL, "server", "ca.crt");
-	SSL_CTX *client = raw_context(false, "alice");
+	struct tls_ctx *c = acceptor(TLS_REQUIRE, "server", NULL);
+	SSL_CTX *client = raw_context(false, NULL);
 	bool verified;
 
 	(void)state;
 	SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(client, keep_session);
 	assert_false(client_resumes(c, client, &verified));
-	assert_true(verified);
 	assert_non_null(newest);
-	/* The client's certificate comes out of the ticket. */
 	assert_true(client_resumes(c, client, &verified));
-	assert_true(verified);
+	assert_false(verified);
 	/* After a reload the old ticket is worth nothing. */
 	tls_ctx_unref(&c);
-	c = acceptor(TLS_VERIFY_FULL, "server", "ca.crt");
+	c = acceptor(TLS_REQUIRE, "server", NULL);
 	assert_false(client_resumes(c, client, &verified));
-	assert_true(verified);
 	assert_true(client_resumes(c, client, &verified));
 	SSL_SESSION_free(newest);
 	newest = NULL;
 	SSL_CTX_free(client);
 	tls_ctx_unref(&c);
+}
+
+/* A ticket would bring a certificate that was good once: it is shown and verified each time. */
+static void test_no_tickets_for_certificates(void **state)
+{
+	static const enum tls_mode modes[] = {TLS_VERIFY_FULL, TLS_VERIFY_CA, TLS_PREFER};
+	static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+	bool verified;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+		for (size_t v = 0; v < sizeof(versions) / sizeof(versions[0]); v++) {
+			struct tls_ctx *c = acceptor(modes[i], "server", "ca.crt");
+			SSL_CTX *client = raw_context(false, "alice");
+
+			SSL_CTX_set_max_proto_version(client, versions[v]);
+			SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+			SSL_CTX_sess_set_new_cb(client, keep_session);
+			for (int n = 0; n < 2; n++) {
+				assert_false(client_resumes(c, client, &verified));
+				assert_true(verified);
+			}
+			SSL_SESSION_free(newest);
+			newest = NULL;
+			SSL_CTX_free(client);
+			tls_ctx_unref(&c);
+		}
 }
 
 /* Nothing of a session is kept on our side: without a ticket none is resumed. */
@@ -1588,6 +1628,7 @@ static int setup(void **state)
 	certs_make(folder, &(struct cert){.name = "cnonly", .cn = "cn.example", .issuer = "ca"});
 	certs_make(folder, &(struct cert){.name = "self", .cn = "db.example"});
 	certs_make(folder, &(struct cert){.name = "alice", .cn = "alice", .issuer = "ca"});
+	certs_make(folder, &(struct cert){.name = "expired", .cn = "db.example", .issuer = "ca", .expired = true});
 	certs_make(folder, &(struct cert){.name = "nul", .cn = "alice\0bob", .cn_len = 9, .issuer = "ca"});
 	certs_make(folder, &(struct cert){.name = "nocn", .issuer = "ca"});
 	certs_make(folder, &(struct cert){.name = "server384", .cn = "db.example", .digest = "SHA384"});
@@ -1654,7 +1695,9 @@ int main(void)
 		TEST(test_close_notify),
 		TEST(test_ends),
 		TEST(test_resume_connecting),
+		TEST(test_no_resumption_beyond_expiry),
 		TEST(test_resume_accepting),
+		TEST(test_no_tickets_for_certificates),
 		TEST(test_no_session_cache),
 		TEST(test_names_of_authorities),
 		TEST(test_reload),

@@ -67,11 +67,11 @@ struct buf;
 /*
  * Appends "SET name = value;", or "SET SESSION AUTHORIZATION value;", quoted so that any value comes back whole,
  * whatever standard_conforming_strings and client_encoding are. A list that PostgreSQL could not split is one element.
- * Not for VAR_FIXED.
+ * Not for VAR_FIXED. local: "SET LOCAL ...", up to the end of the transaction, where what was set before it holds again.
  */
-void var_set_sql(struct buf *b, const char *name, const char *value);
-/* Appends "RESET name;": what it was after the server connection's login. */
-void var_reset_sql(struct buf *b, const char *name);
+void var_set_sql(struct buf *b, const char *name, const char *value, bool local);
+/* Appends "RESET name;", or "SET LOCAL name TO DEFAULT;": what it was after the server connection's login. */
+void var_reset_sql(struct buf *b, const char *name, bool local);
 /* Appends the text as a literal of SQL, whatever standard_conforming_strings is. */
 void vars_put_literal(struct buf *b, const char *text);
 

@@ -76,9 +76,9 @@ static void params_identity(const struct server *s, const struct vars *wanted, s
 	if (differs(vars_get(s->vars, "session_authorization"), login))
 		buf_puts(&p->first, "RESET SESSION AUTHORIZATION;");
 	if (to && differs(to, login))
-		var_set_sql(&p->sql, "session_authorization", to);
+		var_set_sql(&p->sql, "session_authorization", to, false);
 	if (role)
-		var_set_sql(&p->sql, "role", role);
+		var_set_sql(&p->sql, "role", role, false);
 }
 
 static void params_diff(const struct server *s, const struct vars *wanted, struct params_sql *p)
@@ -95,9 +95,9 @@ static void params_diff(const struct server *s, const struct vars *wanted, struc
 		p->only_name = p->only_name && !strcasecmp(name, "application_name");
 		p->n++;
 		if (!is_identity(name) && to)
-			var_set_sql(sql, name, to);
+			var_set_sql(sql, name, to, false);
 		else if (!is_identity(name))
-			var_reset_sql(sql, name);
+			var_reset_sql(sql, name, false);
 	}
 	if (!p->only_name)
 		params_identity(s, wanted, p);

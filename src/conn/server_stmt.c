@@ -147,10 +147,14 @@ static bool is_of_literals(const char *name)
 	return false;
 }
 
-/* Within the transaction: what fails takes it back. */
+/*
+ * Within the transaction: what fails takes it back. In a block a SET would take the place of a SET LOCAL of the client's and
+ * stay; a SET LOCAL goes with the block, whichever of the two the client's was.
+ */
 static void server_set_literals(struct server *s, struct vars *from, struct vars *to, enum request_action action)
 {
 	const char *name, *before, *after;
+	bool local = s->status == 'T';
 	size_t i = 0, j = 0;
 
 	if (!vars_count(from) || !vars_count(to)) /* of a statement without literals of its client's */
@@ -163,9 +167,9 @@ static void server_set_literals(struct server *s, struct vars *from, struct vars
 		if (!is_of_literals(name))
 			continue;
 		if (after)
-			var_set_sql(&sql, name, after);
+			var_set_sql(&sql, name, after, local);
 		else
-			var_reset_sql(&sql, name);
+			var_reset_sql(&sql, name, local);
 		server_run(s, &sql, NULL, action);
 		buf_free(&sql);
 	}

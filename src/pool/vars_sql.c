@@ -222,15 +222,15 @@ static bool put_elements(struct buf *b, const char *value, enum split split)
 	return *p == '\0';
 }
 
-void var_set_sql(struct buf *b, const char *name, const char *value)
+void var_set_sql(struct buf *b, const char *name, const char *value, bool local)
 {
 	size_t list = list_index(name);
 	struct buf elements = {0};
 
 	if (strcasecmp(name, "session_authorization") == 0) { /* has a statement of its own */
-		buf_puts(b, "SET SESSION AUTHORIZATION ");
+		buf_puts(b, local ? "SET LOCAL SESSION AUTHORIZATION " : "SET SESSION AUTHORIZATION ");
 	} else {
-		buf_puts(b, "SET ");
+		buf_puts(b, local ? "SET LOCAL " : "SET ");
 		put_name(b, name);
 		buf_puts(b, " = ");
 	}
@@ -243,11 +243,11 @@ void var_set_sql(struct buf *b, const char *name, const char *value)
 	buf_free(&elements);
 }
 
-void var_reset_sql(struct buf *b, const char *name)
+void var_reset_sql(struct buf *b, const char *name, bool local)
 {
-	buf_puts(b, "RESET ");
+	buf_puts(b, local ? "SET LOCAL " : "RESET ");
 	put_name(b, name);
-	buf_puts(b, ";");
+	buf_puts(b, local ? " TO DEFAULT;" : ";");
 }
 
 void vars_put_literal(struct buf *b, const char *text)

@@ -515,6 +515,57 @@ static void parameters_keep_to_transactions(void **state)
 	assert_string_equal(db_value(a, "show timezone"), "Asia/Tokyo");
 }
 
+/*
+ * A statement with a literal is prepared in a block, on a server that lacks it, under the settings of its Parse. What the client
+ * has set there ends as it would have: SET LOCAL with the block, SET not.
+ */
+static void what_is_prepared_in_a_block_leaves_its_settings_alone(void **state)
+{
+	static const struct {
+		const char *set, *end;
+		bool stays;
+	} rows[] = {
+		{"set local timezone to 'Asia/Tokyo'", "commit", false},
+		{"set timezone to 'Asia/Tokyo'", "commit", true},
+		{"select set_config('timezone', 'Asia/Tokyo', true)", "commit", false},
+		{"set timezone to 'Asia/Tokyo'", "rollback", false},
+		{"set local timezone to 'Asia/Tokyo'; savepoint x", "release x; commit", false},
+		{"savepoint x; set local timezone to 'Asia/Tokyo'", "rollback to x; commit", false},
+		{"savepoint x; set timezone to 'Asia/Tokyo'", "release x; commit", true},
+	};
+	const char *sql = "select extract(hour from timestamptz '2020-01-01 00:00' at time zone 'UTC')::text || $1";
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
+		struct bouncer *b = start("transaction", 4);
+		PGconn *a = client(b);
+		const char *zone = db_value(a, "show timezone"), *pid, *hour;
+		bool by_sql = i % 2, held = false;
+
+		if (by_sql)
+			db_value(a, "prepare st(text) as %s", sql);
+		else
+			prepare(a, "st", sql);
+		pid = db_value(a, "select pg_backend_pid()");
+		hour = by_sql ? db_value(a, "execute st('')") : execute(a, "st", "");
+		for (int n = 0; n < 3 && !held; n++) {
+			PGconn *holder = client(b);
+
+			db_value(holder, "begin");
+			held = strcmp(db_value(holder, "select pg_backend_pid()"), pid) == 0;
+		}
+		assert_true(held);
+		db_value(a, "begin; select 1");
+		db_value(a, "%s", rows[i / 2].set);
+		assert_string_equal(db_value(a, "show timezone"), "Asia/Tokyo");
+		assert_string_equal(by_sql ? db_value(a, "execute st('')") : execute(a, "st", ""), hour);
+		assert_string_equal(db_value(a, "show timezone"), "Asia/Tokyo");
+		db_value(a, "%s", rows[i / 2].end);
+		assert_string_equal(db_value(a, "show timezone"), rows[i / 2].stays ? "Asia/Tokyo" : zone);
+		bouncer_stop(b);
+	}
+}
+
 /* Who may be somebody else is it alone: the next client on the server is who it was. */
 static void session_authorization_follows_its_client(void **state)
 {
@@ -742,6 +793,7 @@ int main(void)
 		e2e_test(each_may_have_its_mode),
 		e2e_test(parameters_follow_their_client),
 		e2e_test(parameters_keep_to_transactions),
+		e2e_test(what_is_prepared_in_a_block_leaves_its_settings_alone),
 		e2e_test(session_authorization_follows_its_client),
 		e2e_test(startup_parameters),
 		e2e_test(startup_parameters_by_bytes),

@@ -404,10 +404,25 @@ static void test_sql(void **state)
 		struct buf b = {0};
 
 		buf_puts(&b, "-");
-		var_set_sql(&b, rows[i].name, rows[i].value);
+		var_set_sql(&b, rows[i].name, rows[i].value, false);
 		assert_string_equal(buf_text(&b) + 1, rows[i].sql);
 		buf_free(&b);
+		var_set_sql(&b, rows[i].name, rows[i].value, true);
+		assert_string_equal(strncmp(buf_text(&b), "SET LOCAL ", 10) == 0 ? buf_text(&b) + 10 : "",
+			rows[i].sql + 4);
+		buf_free(&b);
 	}
+}
+
+static void test_reset_sql(void **state)
+{
+	struct buf b = {0};
+
+	(void)state;
+	var_reset_sql(&b, "DateStyle", false);
+	var_reset_sql(&b, "DateStyle", true);
+	assert_string_equal(buf_text(&b), "RESET DateStyle;SET LOCAL DateStyle TO DEFAULT;");
+	buf_free(&b);
 }
 
 int main(void)
@@ -423,6 +438,7 @@ int main(void)
 		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_kind),
 		cmocka_unit_test(test_sql),
+		cmocka_unit_test(test_reset_sql),
 	};
 
 	return cmocka_run_group_tests_name("vars", tests, NULL, NULL);

@@ -129,8 +129,13 @@ static enum verdict server_on_complete(struct server *s, const struct msg *m)
 		return server_nonsense(s, "a CommandComplete that no request asked for");
 	if (m->type == MSG_COMMAND_COMPLETE) {
 		server_note_tag(s, m->payload);
-		if (q->edits)
+		if (q->edits) {
 			server_stmt_ran(s, q, m->payload);
+			if (conn_is_closed(&s->c))
+				return V_CLOSED;
+			/* A client that was closed by it may have made the ring another one. */
+			q = ring_front(&s->ring);
+		}
 		if (s->session && q->action == ACT_FORWARD)
 			session_completed(s->session, m->payload);
 		if (s->c.peer && q->action != ACT_SWALLOW)

@@ -286,6 +286,9 @@ static void server_ran_edit(struct server *s, const struct stmt_edit *e, const c
 	if (e->what == EDIT_USES && st && st->edits) { /* what it EXECUTEs makes or drops a name itself */
 		if (st->edits->v[0].what != EDIT_USES)
 			server_ran_edit(s, &st->edits->v[0], tag);
+	} else if (e->what == EDIT_USES && st && !strcmp(tag, "PREPARE")) { /* its name now stands for another text */
+		conn_close(&s->c, CLOSE_SERVER_PROTOCOL,
+			"a prepared statement was dropped without the pooler's knowledge");
 	} else if (e->what == EDIT_MAKES && !strcmp(tag, "PREPARE")) {
 		if (!stmt_cache_use(&s->prepared, e->name->stmt))
 			stmt_cache_add(&s->prepared, e->name->stmt);
@@ -302,11 +305,12 @@ static void server_ran_edit(struct server *s, const struct stmt_edit *e, const c
 void server_stmt_ran(struct server *s, const struct request *q, const char *tag)
 {
 	struct stmt_edits *edits = stmt_edits_ref(q->edits);
+	bool query = q->kind == REQ_QUERY;
 
-	for (uint32_t i = 0; i < edits->n; i++)
-		if (q->kind == REQ_EXECUTE || edits->v[i].statement == s->statement)
+	for (uint32_t i = 0; i < edits->n && !conn_is_closed(&s->c); i++)
+		if (!query || edits->v[i].statement == s->statement)
 			server_ran_edit(s, &edits->v[i], tag);
-	if (q->kind == REQ_QUERY)
+	if (query)
 		s->statement++;
 	stmt_edits_unref(&edits);
 }

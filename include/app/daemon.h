@@ -17,6 +17,8 @@ bool daemon_become_user(const char *name) __attribute__((warn_unused_result));
 int64_t daemon_descriptors(const struct config *c);
 /* Raises RLIMIT_NOFILE to so many; a warning with the numbers when the system does not allow it. */
 void daemon_raise_limit(int64_t descriptors);
+/* So many of the descriptors may be clients' and our own: the others are kept for the pools' servers. */
+int daemon_clients_below(const struct config *c);
 
 /* Warnings about what is open to others: auth_type on an address that is not loopback, files with keys and secrets. */
 void daemon_warn(const struct config *c);

@@ -193,8 +193,9 @@ struct pooler {
 	struct relay_scan *scan; /* what is being looked at, relay.c */
 	struct htab keys;	 /* struct cancel_key.node */
 	TAILQ_HEAD(, listener) listeners;
-	struct timer accept_again; /* back-off after EMFILE */
-	struct log_repeat said;	   /* lines of the log that may come again and again */
+	struct timer accept_again; /* back-off when no descriptor is left for clients */
+	int clients_below; /* when so many are in use, besides the servers', no other client comes in; 0: no such limit */
+	struct log_repeat said; /* lines of the log that may come again and again */
 	const struct console_ops *console;
 	void *console_ctx;
 	/*

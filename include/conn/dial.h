@@ -37,6 +37,7 @@ struct dial {
 	bool known;	     /* nothing has to be looked up */
 	bool direct;	     /* server_tls_sslnegotiation = direct */
 	bool alert;	     /* dial_way.alert */
+	bool ours;	     /* the last failure was for want of something of our own: it says nothing of the host */
 	struct tls_ctx *tls; /* held, since a reload may replace it; NULL: this attempt does without TLS */
 	char why[256];	     /* of the last failure */
 };

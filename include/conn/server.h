@@ -55,6 +55,7 @@ struct solo {
 	/* The server unit's: */
 	struct server *server; /* the connection that there is, or is being opened; NULL: none */
 	char code[6];	       /* why the login failed, as the server said; "" */
+	bool ours;	       /* ... or that it was for want of something of our own, which says nothing of the host */
 };
 
 /* Is there a record of the request under way, for the case that another server must run it? */
@@ -103,6 +104,7 @@ struct server {
 	uint8_t replay : 2;   /* enum server_replay: what batch is for another one */
 	bool replied : 1;     /* the client has had an answer to the batch, other than to a Parse */
 	bool errored : 1;     /* the client has had an error for the request in front */
+	bool ours : 1;	      /* it could not be opened for want of something of our own */
 	bool healed : 1;      /* the batch is being run again */
 	bool unsure : 1;      /* what may change how literals are read was sent, and no ReadyForQuery has come since */
 	bool hidden : 1;      /* the same of what no ReadyForQuery tells: to the end of the transaction */

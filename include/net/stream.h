@@ -133,6 +133,9 @@ ssize_t stream_writev(struct stream *s, const struct iovec *v, int n) __attribut
 /* Has STREAM_READABLE told again in this or the next turn without an event of the socket (more than a turn's share was there). */
 void stream_again(struct stream *s);
 
+/* An errno: the system has no descriptor or no memory for another socket, whoever it was to lead to. */
+bool stream_is_out_of(int error);
+
 /* Text of the last failure, in buf or static. */
 const char *stream_error(const struct stream *s, char *buf, size_t size);
 

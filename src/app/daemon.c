@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -104,6 +105,17 @@ void daemon_raise_limit(int64_t descriptors)
 			"max_client_conn and the pools can need %lld descriptors, but the limit is %llu: raise it "
 			"(ulimit -n, LimitNOFILE=) or lower the settings",
 			(long long)descriptors, (unsigned long long)limit.rlim_cur);
+}
+
+int daemon_clients_below(const struct config *c)
+{
+	/* Who is being refused needs some as well: half of our own are theirs. */
+	int64_t kept = daemon_descriptors(c) - c->set.max_client_conn - DESCRIPTORS_OWN / 2, n = INT_MAX;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < INT_MAX)
+		n = (int64_t)limit.rlim_cur;
+	return (int)(n - (kept < n / 2 ? kept : n / 2));
 }
 
 /* ---- warnings ---- */

@@ -109,7 +109,7 @@ static void unwatch_signals(struct app *a)
 
 static void on_control(enum control_event what, void *ctx)
 {
-	const struct app *a = ctx;
+	struct app *a = ctx;
 	struct timespec ts;
 
 	switch (what) {
@@ -118,7 +118,10 @@ static void on_control(enum control_event what, void *ctx)
 		notify_send("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)ts.tv_sec * USEC + ts.tv_nsec / 1000);
 		break;
 	case CONTROL_READY: notify_send("READY=1"); break;
-	case CONTROL_CHANGED: daemon_raise_limit(daemon_descriptors(a->pooler.registry.config)); break;
+	case CONTROL_CHANGED:
+		daemon_raise_limit(daemon_descriptors(a->pooler.registry.config));
+		a->pooler.clients_below = daemon_clients_below(a->pooler.registry.config);
+		break;
 	case CONTROL_STOPPING: notify_send("STOPPING=1"); break;
 	}
 }
@@ -321,6 +324,7 @@ static bool serve(struct app *a)
 	if (!pidfile_take(&a->pidfile, a->config->set.pidfile))
 		return false;
 	pooler_init(&a->pooler, a->config, true);
+	a->pooler.clients_below = daemon_clients_below(a->config);
 	a->pooler.console = &console_ops;
 	a->pooler.console_ctx = &a->control;
 	a->stats.fire = on_stats;

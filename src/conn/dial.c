@@ -48,6 +48,7 @@ static void dial_say(struct dial *d, const char *what, const char *why)
 /* This address is no good: the next one, or the end. */
 static void dial_failed(struct dial *d, const char *what, const char *why)
 {
+	d->ours = false;
 	dial_say(d, what, why);
 	stream_close(&d->c->stream);
 	buf_free(&d->c->out);
@@ -141,7 +142,10 @@ static void dial_next(struct dial *d)
 			conn_settle(d->c);
 			return;
 		}
+		d->ours = stream_is_out_of(errno);
 		dial_say(d, "connect", strerror(errno));
+		if (d->ours)
+			break;
 	}
 	dial_finish(d, false);
 }

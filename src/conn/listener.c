@@ -9,6 +9,7 @@
 #include <grp.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,13 +37,30 @@ struct listener {
 
 /* ---- accepting ------------------------------------------------------------------- */
 
-static void listener_pause(struct pooler *p)
+static void listener_pause(struct pooler *p, const char *why)
 {
 	struct listener *l;
 
+	log_repeated(&p->said, LL_WARNING, "%s: no new clients for a second", why);
 	TAILQ_FOREACH (l, &p->listeners, link)
 		event_del(&l->ev);
 	timer_set(&p->loop.timers, &p->accept_again, clock_us() + USEC);
+}
+
+/* The rest is for servers: clients that have not even logged in must not keep them from coming. */
+static bool listener_may_take(const struct pooler *p, int fd)
+{
+	return !p->clients_below || fd - (int)p->n_servers < p->clients_below;
+}
+
+/* A new descriptor has the lowest number that is free. */
+static bool listener_has_room(const struct pooler *p)
+{
+	int fd = fcntl(TAILQ_FIRST(&p->listeners)->fd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 && listener_may_take(p, fd);
 }
 
 static void listener_go_on(struct timer *t, void *ctx)
@@ -51,6 +69,12 @@ static void listener_go_on(struct timer *t, void *ctx)
 	struct listener *l;
 
 	(void)ctx;
+	if (TAILQ_EMPTY(&p->listeners))
+		return;
+	if (!listener_has_room(p)) {
+		timer_set(&p->loop.timers, &p->accept_again, clock_us() + USEC);
+		return;
+	}
 	TAILQ_FOREACH (l, &p->listeners, link)
 		event_add(&l->ev, NULL);
 }
@@ -120,11 +144,6 @@ static struct addr listener_peer(const struct listener *l, int fd, const struct 
 	return a;
 }
 
-static bool listener_is_out_of(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
 /*
  * The event comes again for as long as somebody waits. So accept() need not be asked until it says that there is nobody:
  * an event is good for one client, and for twice as many as the last one when all of those were there.
@@ -135,6 +154,7 @@ static void listener_accept(evutil_socket_t fd, short what, void *arg)
 	struct pooler *p = l->pooler;
 	bool deferred = l->addr.family != AF_UNIX && p->registry.config->set.tcp_defer_accept;
 	struct client *cl;
+	char text[200];
 
 	(void)what;
 	loop_callback(&p->loop);
@@ -144,10 +164,9 @@ static void listener_accept(evutil_socket_t fd, short what, void *arg)
 		socklen_t len = sizeof(ss);
 		int new = accept4(fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-		if (new < 0 && listener_is_out_of(errno)) {
-			log_repeated(&p->said, LL_WARNING, "accept() failed: %s: no new clients for a second",
-				strerror(errno));
-			listener_pause(p);
+		if (new < 0 && stream_is_out_of(errno)) {
+			snprintf(text, sizeof(text), "accept() failed: %s", strerror(errno));
+			listener_pause(p, text);
 		}
 		if (new < 0) {
 			l->batch = 1;
@@ -157,6 +176,11 @@ static void listener_accept(evutil_socket_t fd, short what, void *arg)
 		cl = client_new(p, new, &remote);
 		if (deferred) /* its first bytes are there: no need to wait for an event */
 			stream_again(&cl->c.stream);
+		if (!listener_may_take(p, new)) {
+			listener_pause(p, "the descriptors that are left are for servers");
+			l->batch = 1;
+			return;
+		}
 	}
 	if (l->batch < ACCEPT_MOST)
 		l->batch *= 2;

@@ -325,6 +325,10 @@ static void monitor_closed(struct server *s, struct solo *solo, const char *text
 	useless = m->useless > 1 || (young && s->c.why != CLOSE_MONITOR);
 	if (s->c.why == CLOSE_EXIT || (s->c.why == CLOSE_MONITOR && replaced))
 		return;
+	if (solo->ours) { /* what was seen last holds until the host can be looked at again */
+		monitor_rearm(m);
+		return;
+	}
 	if (!s->logged_in && is_refusal(solo->code)) {
 		monitor_refused(m, s, text);
 	} else if (!s->logged_in || late || useless) {

@@ -234,7 +234,7 @@ static void server_suspect(struct server *s, const char *text)
 		    s->c.why == CLOSE_SERVER_CONNECT || s->c.why == CLOSE_SERVER_CHECK ||
 		    s->c.why == CLOSE_SERVER_CONNECT_TIMEOUT;
 
-	if (gone && s->endpoint && s->slot.owner)
+	if (gone && !s->ours && s->endpoint && s->slot.owner)
 		topology_suspect(s->endpoint, text);
 }
 

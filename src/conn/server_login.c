@@ -134,7 +134,7 @@ static void server_dialled(struct conn *c, bool ok, const char *why)
 	struct server *s = conn_server(c);
 
 	if (!ok) {
-		server_login_failed(s, "", why, true);
+		server_login_failed(s, "", why, !s->login->dial.ours);
 		return;
 	}
 	s->login->secret = server_secret(s);
@@ -268,7 +268,7 @@ void server_login_failed(struct server *s, const char *code, const char *text, b
 	struct server_login *l = s->login;
 	enum close_why why = s->c.state == SS_DIAL ? CLOSE_SERVER_CONNECT : CLOSE_SERVER_LOGIN;
 	bool secure = l && server_should_secure(s, code), old = l && server_is_old(s, code);
-	bool away = !strcmp(code, "57P03");
+	bool away = !strcmp(code, "57P03"), ours = l && s->c.state == SS_DIAL && l->dial.ours;
 	char kept[300];
 
 	if (conn_is_closed(&s->c))
@@ -276,8 +276,12 @@ void server_login_failed(struct server *s, const char *code, const char *text, b
 	snprintf(kept, sizeof(kept), "%s", text);
 	if (s->solo)
 		snprintf(s->solo->code, sizeof(s->solo->code), "%s", code);
+	if (s->solo)
+		s->solo->ours = ours;
+	s->ours = ours;
 	if (!secure && !old) {
-		endpoint_failed(s->endpoint);
+		if (!ours)
+			endpoint_failed(s->endpoint);
 		log_repeated(&s->c.pooler->said, LL_WARNING, "server login failed: %s/%s at %s:%u: %s%s%s",
 			server_dbname(s), server_user(s), s->endpoint->host[0] ? s->endpoint->host : "unix_socket_dir",
 			s->endpoint->port, kept, code[0] ? ", SQLSTATE " : "", code);

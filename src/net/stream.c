@@ -456,6 +456,11 @@ ssize_t stream_writev(struct stream *s, const struct iovec *v, int n)
 	return s->ops->writev(s, v, n);
 }
 
+bool stream_is_out_of(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
 const char *stream_error(const struct stream *s, char *buf, size_t size)
 {
 	const char *text = s->ops->error != NULL ? s->ops->error(s, buf, size) : NULL;

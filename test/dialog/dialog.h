@@ -108,7 +108,7 @@ struct boundary {
 	size_t at, len;
 };
 
-enum connect_policy { CONNECT_ACCEPT, CONNECT_REFUSE, CONNECT_HANG };
+enum connect_policy { CONNECT_ACCEPT, CONNECT_REFUSE, CONNECT_HANG, CONNECT_EXHAUSTED };
 
 struct world {
 	struct pooler pooler;
@@ -193,9 +193,10 @@ enum fuzz_switch {
 	FUZZ_ACCEPT,
 	FUZZ_REFUSE,
 	FUZZ_HANG,
-	FUZZ_STALL, /* one byte: which client */
-	FUZZ_TAKE,  /* the same */
-	FUZZ_CANCEL /* one byte: of which client; a connection that asks for it */
+	FUZZ_STALL,  /* one byte: which client */
+	FUZZ_TAKE,   /* the same */
+	FUZZ_CANCEL, /* one byte: of which client; a connection that asks for it */
+	FUZZ_EXHAUSTED
 };
 void world_record(struct world *w, enum fuzz_op op, unsigned which, const char *p, size_t n);
 

@@ -53,10 +53,11 @@ static bool take_pairs(const struct step *s, struct bytes *out)
 	return true;
 }
 
-/* server login auto|manual; server params|names name=value... !name...; server connect accept|refuse|hang [HOST] */
+/* server login auto|manual; server params|names name=value... !name...; server connect accept|refuse|hang|exhausted [HOST] */
 bool run_server(struct step *s, struct world *w, struct end *e)
 {
-	static const char *const policies[] = {"accept", "refuse", "hang"};
+	static const char *const policies[] = {"accept", "refuse", "hang", "exhausted"};
+	static const enum fuzz_switch switches[] = {FUZZ_ACCEPT, FUZZ_REFUSE, FUZZ_HANG, FUZZ_EXHAUSTED};
 	const char *what = s->n > 0 ? s->v[0].s : "", *how = s->n > 1 ? s->v[1].s : "";
 
 	(void)e;
@@ -66,11 +67,11 @@ bool run_server(struct step *s, struct world *w, struct end *e)
 		return true;
 	}
 	if (strcmp(what, "connect") == 0) {
-		for (int i = 0; i < 3; i++)
+		for (int i = 0; i < 4; i++)
 			if (strcmp(how, policies[i]) == 0) {
 				w->policy = (enum connect_policy)i;
 				snprintf(w->policy_host, sizeof(w->policy_host), "%s", s->n > 2 ? s->v[2].s : "");
-				world_record(w, FUZZ_SWITCH, FUZZ_ACCEPT + (unsigned)i, NULL, 0);
+				world_record(w, FUZZ_SWITCH, switches[i], NULL, 0);
 				return true;
 			}
 	}

@@ -197,9 +197,14 @@ static size_t look_up(const char *name, struct addr *addrs, void *arg)
 static bool hook_connect(struct stream *s, const char *host, const struct addr *to, stream_cb *cb, void *arg, void *ctx)
 {
 	struct world *w = ctx;
-	struct end *e = end_new(w, END_UNKNOWN);
+	struct end *e;
 	bool applies;
 
+	if (w->policy == CONNECT_EXHAUSTED) {
+		errno = EMFILE;
+		return false;
+	}
+	e = end_new(w, END_UNKNOWN);
 	addr_host(to, e->addr);
 	applies =
 		w->policy_host[0] == '\0' || strcmp(w->policy_host, host) == 0 || strcmp(w->policy_host, e->addr) == 0;

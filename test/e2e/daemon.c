@@ -995,6 +995,36 @@ static void without_descriptors_clients_wait_outside(void **state)
 	assert_true(count_of(bouncer_log(b), "accept() failed") < 5);
 }
 
+/* Connections that say next to nothing, and do not log in, must not keep servers from being opened. */
+static void descriptors_are_kept_for_servers(void **state)
+{
+	struct bouncer *b = bouncer_start(&(struct bouncer_options){.settings = "auth_type = trust"});
+	PGconn *inside = client(b);
+	int fds[60], n = LENGTH(fds), limit;
+	const char *pid = db_value(inside, "select pg_backend_pid()");
+
+	(void)state;
+	bouncer_show(b, "SHOW VERSION");
+	limit = count_descriptors(bouncer_pid(b)) + 30;
+	e2e_command(ARGS("prlimit", "--pid", e2e_text("%d", (int)bouncer_pid(b)), e2e_text("--nofile=%d", limit)));
+	bouncer_command(b, "RELOAD");
+	for (int i = 0; i < n; i++) {
+		fds[i] = raw_connect(bouncer_port(b), NULL);
+		assert_true(fds[i] >= 0);
+		assert_true(raw_send(fds[i], "", 1));
+	}
+	WAIT_UNTIL(bouncer_logged(b, "the descriptors that are left are for servers: no new clients for a second"));
+	assert_true(count_descriptors(bouncer_pid(b)) < limit - 5);
+	pg_value(pg_shared(), "select pg_terminate_backend(%s)", pid);
+	WAIT_UNTIL(atoi(pg_value(pg_shared(), "select count(*) from pg_stat_activity where pid = %s", pid)) == 0);
+	db_value(inside, "select 1");
+	assert_false(bouncer_logged(b, "Too many open files"));
+	/* Who waits outside comes in when others have gone. */
+	for (int i = 0; i < n; i++)
+		raw_close(fds[i]);
+	db_value(client(b), "select 1");
+}
+
 /* More of them than are accepted at one event. */
 static void a_crowd_that_waits_comes_in_whole(void **state)
 {
@@ -1073,6 +1103,7 @@ int main(void)
 		e2e_test(the_service_manager_is_told),
 		e2e_test(listening_sockets_are_handed_over),
 		e2e_test(without_descriptors_clients_wait_outside),
+		e2e_test(descriptors_are_kept_for_servers),
 		e2e_test(a_crowd_that_waits_comes_in_whole),
 		e2e_test(a_crash_is_reported),
 	};

@@ -79,6 +79,7 @@ static void do_switch(struct world *w, struct input *in, unsigned which)
 	case FUZZ_ACCEPT: w->policy = CONNECT_ACCEPT; break;
 	case FUZZ_REFUSE: w->policy = CONNECT_REFUSE; break;
 	case FUZZ_HANG: w->policy = CONNECT_HANG; break;
+	case FUZZ_EXHAUSTED: w->policy = CONNECT_EXHAUSTED; break;
 	case FUZZ_STALL:
 	case FUZZ_TAKE:
 		e = pick(w, true, take(in));

@@ -108,6 +108,25 @@ static void test_descriptors(void **state)
 	}
 }
 
+/* What clients leave to servers, at most half of what there is. */
+static void test_clients_below(void **state)
+{
+	struct config *c = load("max_client_conn = 100\ndefault_pool_size = 30", "a = host=h user=u", 0600);
+	struct rlimit before, limit;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	limit = before;
+	limit.rlim_cur = 194; /* daemon_descriptors(c) */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(daemon_clients_below(c), 100 + 32);
+	limit.rlim_cur = 100;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(daemon_clients_below(c), 50);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	config_unref(&c);
+}
+
 /* In a child, since a limit that was lowered cannot be raised again by everybody. */
 static void test_limit(void **state)
 {
@@ -362,6 +381,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_clients_below),
 		cmocka_unit_test(test_limit),
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_pidfile),

@@ -66,6 +66,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 	char why[CONTROL_WHY];
 
 	(void)what;
+	loop_callback(&c->pooler->loop); /* for the clock: what begins here has deadlines */
 	switch ((int)number) {
 	case SIGHUP:
 		log_msg(LL_LOG, "SIGHUP: reloading");

@@ -359,7 +359,7 @@ static void client_resumed(struct conn *c)
 		return;
 	}
 	if (c->state == CS_GREETING && cl->ask.kind == ASK_GREETING && !cl->ask.queued && !cl->refused)
-		client_admit_welcome(cl);
+		client_admit_greeted(cl);
 	if (!cl->refused)
 		return;
 	snprintf(text, sizeof(text), "server login has been failing, cached error: %s (server_login_retry)",

@@ -204,7 +204,7 @@ static void login_let_in(struct client *cl, struct buf *out, enum client_state t
 }
 
 /* Its parameters are looked at only now: which of them can be had is known from a server's login. */
-void client_admit_welcome(struct client *cl)
+static void client_admit_welcome(struct client *cl)
 {
 	struct buf *out = relay_out(&cl->c);
 
@@ -215,6 +215,15 @@ void client_admit_welcome(struct client *cl)
 	cl->told = vars_overlay(cl->db->greeting, cl->own);
 	login_admit(cl, out);
 	login_let_in(cl, out, CS_IDLE);
+}
+
+/* A RELOAD may have forgotten the greeting since. */
+void client_admit_greeted(struct client *cl)
+{
+	if (cl->db->greeting)
+		client_admit_welcome(cl);
+	else if (pool_ask(&cl->ask, ASK_GREETING))
+		assert(!"a greeting is no slot");
 }
 
 /* ---- a server of its own -------------------------------------------------------------- */
@@ -321,6 +330,11 @@ static void login_enter(struct client *cl)
 	pool_user = cl->db->conf->user ? registry_user(&p->registry, cl->db->conf->user) : cl->user;
 	pool_enter(pool_get(&p->registry, cl->db, pool_user), &cl->ask);
 	cl->c.stats = &cl->db->stats.now;
+	if (cl->db->greeting && !cl->c.replication && pool_is_down(cl->ask.pool)) {
+		client_goto(cl, CS_GREETING);
+		client_ask_failed(cl);
+		return;
+	}
 	if (cl->db->greeting && !cl->c.replication) {
 		client_configure(cl);
 		client_admit_welcome(cl);

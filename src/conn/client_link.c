@@ -30,9 +30,12 @@ bool client_granted(struct client *cl, struct conn *server)
 		conn_close(&cl->c, CLOSE_CLIENT_GONE, NULL);
 		return false;
 	}
-	/* While no host was there query_timeout stood still. */
-	if (cl->query_us && cl->query_us < cl->db->held_us)
-		cl->query_us = cl->db->held_us;
+	/* The time in the queue, in PAUSE and without a host has limits of its own. A BEGIN was answered before. */
+	if (cl->query_us) {
+		cl->query_us = clock_us();
+		if (!cl->begin)
+			cl->xact_us = cl->query_us;
+	}
 	client_link(cl, server);
 	relay_resume(&cl->c);
 	return true;

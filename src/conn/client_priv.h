@@ -53,7 +53,7 @@ const char *client_login_database(const struct client *cl);
 enum verdict client_auth_message(struct client *cl, const struct msg *m);
 
 /* client_admit.c. The greeting that it waited for is there. */
-void client_admit_welcome(struct client *cl);
+void client_admit_greeted(struct client *cl);
 /* A server of its own: what that is to be told, and that it is there (now: its parameters). */
 void client_admit_startup(const struct conn *c, struct buf *out);
 void client_admit_opened(struct conn *c, struct vars *now);

@@ -196,6 +196,7 @@ static bool database_configure(struct database *d)
 		xfree(MEM_DATABASE, hosts);
 		TAILQ_FOREACH (p, &d->pools, of_db)
 			pool_retire(p);
+		vars_unref(&d->greeting); /* the next server may say another one */
 	}
 	usual_forget(&d->usual);
 	force_user(d);

@@ -124,7 +124,7 @@ enum request_ends client_text_ends(const struct client *cl, struct text t)
 	struct sqlscan scan;
 	struct sql_stmt st;
 
-	if (text_is_harmless(t))
+	if (text_is_harmless(t) && !sqlscan_may_be_tx(t.p, t.n)) /* ABORT commits nothing, and ends it */
 		return ENDS_NOTHING;
 	/* A vertical tab is white space to some servers. */
 	if (client_may_commit(cl, t) || memchr(t.p, '\v', t.n))

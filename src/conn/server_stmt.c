@@ -67,10 +67,16 @@ static void server_parse(struct server *s, const char *name, const struct stmt *
 	s->slot.pool->db->stats.now.server_parses++;
 }
 
+/* action: of the batch that it is in, the client's or one of its own. */
+static void server_take(struct server *s, struct stmt *st, enum request_action action)
+{
+	msgw_close(relay_out(&s->c), 'S', st->name);
+	server_push(s, &(struct request){.kind = REQ_CLOSE, .action = (uint8_t)action, .stmt = stmt_ref(st)});
+}
+
 void server_stmt_take(struct conn *c, struct stmt *st)
 {
-	msgw_close(relay_out(c), 'S', st->name);
-	server_push(conn_server(c), &(struct request){.kind = REQ_CLOSE, .action = ACT_FRONT, .stmt = stmt_ref(st)});
+	server_take(conn_server(c), st, ACT_FRONT);
 }
 
 enum { BEGINS_KEPT = 4 };
@@ -80,9 +86,8 @@ enum { ANSWERS_MAX = 4096 };
 enum { REQUESTS_MAX = 16384 };
 
 /* Not behind other requests: one of them may be a COPY, in which a Close ends the session. */
-void server_stmt_make_room(struct conn *c)
+static void server_make_room(struct server *s, enum request_action action)
 {
-	struct server *s = conn_server(c);
 	int64_t limit = server_settings(s)->max_prepared_statements;
 	struct stmt *st;
 
@@ -90,7 +95,12 @@ void server_stmt_make_room(struct conn *c)
 		return;
 	/* Without statements of clients there are still BEGINs. */
 	while ((st = stmt_cache_oldest(&s->prepared, (size_t)(limit > 0 ? limit : BEGINS_KEPT) - 1)))
-		server_stmt_take(c, st);
+		server_take(s, st, action);
+}
+
+void server_stmt_make_room(struct conn *c)
+{
+	server_make_room(conn_server(c), ACT_FRONT);
 }
 
 /*
@@ -180,7 +190,7 @@ static void server_prepare(struct server *s, struct stmt *st, enum request_actio
 {
 	struct vars *now = server_stmt_settings(&s->c);
 
-	server_stmt_make_room(&s->c);
+	server_make_room(s, action);
 	server_set_literals(s, now, st->settings, action);
 	if (stmt_is_sql(st)) {
 		server_prepare_sql(s, st, action);
@@ -221,11 +231,12 @@ void server_stmt_put_now(struct conn *c, struct stmt *st)
 
 void server_stmt_take_now(struct conn *c, struct stmt *st)
 {
-	bool unsynced = conn_server(c)->ring.unsynced;
+	struct server *s = conn_server(c);
+	bool unsynced = s->ring.unsynced;
 
-	server_stmt_take(c, st);
+	server_take(s, st, unsynced ? ACT_FRONT : ACT_SWALLOW);
 	if (!unsynced)
-		server_sync(conn_server(c), (struct request){.action = ACT_SWALLOW});
+		server_sync(s, (struct request){.action = ACT_SWALLOW});
 }
 
 void server_stmt_make_room_now(struct conn *c)
@@ -233,7 +244,7 @@ void server_stmt_make_room_now(struct conn *c)
 	struct server *s = conn_server(c);
 	bool idle = ring_is_idle(&s->ring);
 
-	server_stmt_make_room(c);
+	server_make_room(s, ACT_SWALLOW);
 	if (idle && s->ring.n)
 		server_sync(s, (struct request){.action = ACT_SWALLOW});
 }
@@ -463,7 +474,7 @@ void server_begin(struct conn *c, struct stmt *st, bool portal, bool aborted)
 
 	s->begin_taken = false;
 	if (!server_stmt_has(c, st)) {
-		server_stmt_make_room(c);
+		server_make_room(s, (enum request_action)q.action);
 		server_parse(s, st->name, st);
 		q.kind = REQ_PARSE;
 		q.stmt = stmt_ref(st);

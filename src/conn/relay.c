@@ -88,7 +88,7 @@ void relay_flush(struct conn *dst)
 	/* What had come already stopped while this was too much: no event tells that it may go on. */
 	if (buf_len(&dst->in))
 		relay_resume(dst);
-	if (dst->peer && buf_len(&dst->peer->in))
+	if (dst->peer && (buf_len(&dst->peer->in) || dst->peer->eof))
 		relay_resume(dst->peer);
 }
 
@@ -330,6 +330,7 @@ static void relay_run(struct relay_scan *w)
 void relay_work(struct conn *c)
 {
 	struct relay_scan w = {.src = c, .base = c->in.data, .pos = c->in.pos, .scan = c->in.pos, .end = c->in.end};
+	uint32_t before = buf_len(&c->in);
 
 	if (conn_is_closed(c))
 		return;
@@ -341,7 +342,11 @@ void relay_work(struct conn *c)
 	if (conn_is_closed(c))
 		return;
 	if (c->eof && conn_wants_work(c)) {
-		c->ops->gone(c, false); /* all that could be done with its last bytes is done */
+		/* All that could be done with its last bytes is done, unless there was no room for more until just now. */
+		if (buf_len(&c->in) < before && buf_len(&c->in) && buf_len(&c->in) >= c->need)
+			relay_resume(c);
+		else
+			c->ops->gone(c, false);
 		return;
 	}
 	conn_interest(c);
@@ -439,6 +444,11 @@ void relay_read(struct conn *c)
 		}
 		if (n == STREAM_AGAIN || conn_is_closed(c))
 			return;
+		if (n < 0 && buf_len(&c->in) && c->resuming) { /* what was read before has its turn first */
+			c->eof = true;
+			conn_interest(c);
+			return;
+		}
 		if (n < 0) {
 			c->ops->gone(c, n == STREAM_BROKEN);
 			return;

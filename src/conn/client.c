@@ -398,12 +398,29 @@ struct client *client_new_ops(struct pooler *p, const struct stream_ops *ops, vo
 	return cl;
 }
 
+/* It waits in the queue of a pool that is not its any more. */
+static void client_ask_anew(struct client *cl)
+{
+	enum ask_kind kind = cl->ask.kind;
+
+	if (!client_admit_pool(cl))
+		return;
+	if (kind == ASK_SERVER) { /* by the message that it waits with */
+		client_goto(cl, CS_IDLE);
+		relay_resume(&cl->c);
+	} else if (pool_ask(&cl->ask, kind)) {
+		assert(!"neither takes a slot at once");
+	}
+}
+
 void client_configure(struct client *cl)
 {
 	const struct overrides *user = cl->user && cl->user->conf ? &cl->user->conf->over : NULL;
 	const struct overrides *db = cl->db && cl->db->conf ? &cl->db->conf->over : NULL;
 	const struct settings *set = client_settings(cl);
 
+	if (cl->ask.queued)
+		client_ask_anew(cl);
 	client_set_limits(cl, user, db);
 	cl->session_state = STATE_IGNORE;
 	if (cl->ask.pool && ask_mode(&cl->ask) != POOL_SESSION)

@@ -316,10 +316,24 @@ static void login_take_user(struct client *cl)
 	user_hold(cl->user);
 }
 
+/* Whose connections it uses. */
+static struct user *client_pool_user(const struct client *cl)
+{
+	return cl->db->forced ? cl->db->forced : cl->user;
+}
+
+bool client_admit_pool(struct client *cl)
+{
+	if (!cl->db->conf || cl->ask.pool->user == client_pool_user(cl))
+		return false;
+	pool_leave(&cl->ask);
+	pool_enter(pool_get(&cl->c.pooler->registry, cl->db, client_pool_user(cl)), &cl->ask);
+	return true;
+}
+
 static void login_enter(struct client *cl)
 {
 	struct pooler *p = cl->c.pooler;
-	struct user *pool_user;
 
 	if (!login_choose_database(cl))
 		return;
@@ -327,8 +341,7 @@ static void login_enter(struct client *cl)
 	cl->startup = vars_empty(p->registry.vars);
 	if (!login_take_places(cl))
 		return;
-	pool_user = cl->db->conf->user ? registry_user(&p->registry, cl->db->conf->user) : cl->user;
-	pool_enter(pool_get(&p->registry, cl->db, pool_user), &cl->ask);
+	pool_enter(pool_get(&p->registry, cl->db, client_pool_user(cl)), &cl->ask);
 	cl->c.stats = &cl->db->stats.now;
 	if (cl->db->greeting && !cl->c.replication && pool_is_down(cl->ask.pool)) {
 		client_goto(cl, CS_GREETING);

@@ -54,6 +54,8 @@ enum verdict client_auth_message(struct client *cl, const struct msg *m);
 
 /* client_admit.c. The greeting that it waited for is there. */
 void client_admit_greeted(struct client *cl);
+/* RELOAD may have given its database another user: then it is in that pool from here on. True: it is in another one now. */
+bool client_admit_pool(struct client *cl);
 /* A server of its own: what that is to be told, and that it is there (now: its parameters). */
 void client_admit_startup(const struct conn *c, struct buf *out);
 void client_admit_opened(struct conn *c, struct vars *now);

@@ -51,6 +51,8 @@ static enum verdict client_want_server(struct client *cl)
 	if (!cl->begin)
 		cl->xact_us = cl->query_us;
 	cl->c.request_us = cl->query_us;
+	if (client_admit_pool(cl))
+		client_configure(cl);
 	cl->ask.wanted = cl->told; /* the set that its last server had */
 	cl->ask.since_us = 0;
 	slot = pool_ask(&cl->ask, ASK_SERVER);

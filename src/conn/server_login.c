@@ -345,8 +345,11 @@ static void server_auth_sasl(struct server *s, struct msgr *r)
 	size_t len = msgr_left(r), out_len;
 	const char *list = msgr_bytes(r, len);
 
+	if (l->scram) { /* each of them could have us derive keys anew */
+		server_login_failed(s, "", "a second SASL exchange", true);
+		return;
+	}
 	b.len = tls_server_end_point(&s->c.stream, b.data);
-	scram_client_free(&l->scram);
 	l->scram = l->secret ? scram_client_new(l->secret, s->solo ? s->solo->scram : &s->slot.pool->user->scram, &b)
 			     : NULL;
 	if (!l->scram)

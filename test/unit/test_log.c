@@ -104,8 +104,8 @@ static int drop_dir(void **state)
 /* What stands in for syslog(3) of the C library; with _FORTIFY_SOURCE it has another name. */
 void openlog(const char *ident, int options, int facility);
 void closelog(void);
-void syslog(int priority, const char *fmt, ...);
-void __syslog_chk(int priority, int flag, const char *fmt, ...);
+void syslog(int priority, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void __syslog_chk(int priority, int flag, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* <syslog.h> itself would declare them inline. */
 enum { LOG_CRIT = 2, LOG_ERR, LOG_WARNING, LOG_INFO = 6, LOG_DAEMON = 3 << 3, LOG_LOCAL3 = 19 << 3 };
@@ -130,7 +130,7 @@ void closelog(void)
 	logged.closed++;
 }
 
-static void take_line(int priority, const char *fmt, va_list ap)
+static __attribute__((format(printf, 2, 0))) void take_line(int priority, const char *fmt, va_list ap)
 {
 	logged.lines++;
 	logged.priority = priority;

@@ -85,13 +85,25 @@ enum { ANSWERS_MAX = 4096 };
 /* Nor do more requests of a client lie in the system's buffers: what is known of each is kept until it is answered. */
 enum { REQUESTS_MAX = 16384 };
 
-/* Not behind other requests: one of them may be a COPY, in which a Close ends the session. */
+/* Is there nothing outstanding but what is our own, as parameters and a BEGIN in front? */
+static bool server_runs_ours(const struct server *s)
+{
+	for (uint32_t i = 0; i < s->ring.n; i++) {
+		const struct request *q = ring_get(&s->ring, i);
+
+		if (q->action != ACT_SWALLOW && !q->begins)
+			return false;
+	}
+	return s->ring.n && !s->ring.skipping && !s->ring.copying;
+}
+
+/* Not behind requests of the client's: one of them may be a COPY, in which a Close ends the session. */
 static void server_make_room(struct server *s, enum request_action action)
 {
 	int64_t limit = server_settings(s)->max_prepared_statements;
 	struct stmt *st;
 
-	if (!ring_is_idle(&s->ring))
+	if (!ring_is_idle(&s->ring) && !server_runs_ours(s))
 		return;
 	/* Without statements of clients there are still BEGINs. */
 	while ((st = stmt_cache_oldest(&s->prepared, (size_t)(limit > 0 ? limit : BEGINS_KEPT) - 1)))

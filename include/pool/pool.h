@@ -202,8 +202,6 @@ static inline enum pool_mode slot_mode(const struct slot *s)
 }
 /* Does PAUSE or KILL keep its clients waiting? */
 bool pool_is_paused(const struct pool *p);
-/* There is no connection, and the last try to open one failed a moment ago. Not so where another host may take its place. */
-bool pool_is_down(const struct pool *p);
 
 /* Life of a slot. Each but remove wants it in the pool. */
 /* SLOT_SETUP; takes the limits. The endpoint (a reference is taken) may be NULL until a host is chosen. */

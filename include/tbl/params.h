@@ -150,8 +150,7 @@ PARAM(server_idle_timeout, TIME, G, RELOAD, 0, PARAM_MAX_TIME, "600", NULL, "Ser
 PARAM(server_connect_timeout, TIME, G, RELOAD, 0, PARAM_MAX_TIME, "15", NULL, "Server connections",
       "Limit of connecting and logging in to a server. 0: none.")
 PARAM(server_login_retry, TIME, G, RELOAD, 0, PARAM_MAX_TIME, "15", NULL, "Server connections",
-      "Pause after a failed connection or login to a server before the next try. While there is no connection new "
-      "clients get an error, and those that are logged in wait, up to query_wait_timeout.")
+      "Pause after a failed connection or login to a server before the next try.")
 
 /* ---- Failover ---- */
 PARAM(target_session_attrs, ENUM, GD, RELOAD, 0, 0, "any",

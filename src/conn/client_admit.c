@@ -343,11 +343,6 @@ static void login_enter(struct client *cl)
 		return;
 	pool_enter(pool_get(&p->registry, cl->db, client_pool_user(cl)), &cl->ask);
 	cl->c.stats = &cl->db->stats.now;
-	if (cl->db->greeting && !cl->c.replication && pool_is_down(cl->ask.pool)) {
-		client_goto(cl, CS_GREETING);
-		client_ask_failed(cl);
-		return;
-	}
 	if (cl->db->greeting && !cl->c.replication) {
 		client_configure(cl);
 		client_admit_welcome(cl);

@@ -51,27 +51,21 @@ static bool is_refusal(const char *code)
 	return strncmp(code, "28", 2) == 0 || strncmp(code, "3D", 2) == 0;
 }
 
-bool pool_is_down(const struct pool *p)
-{
-	if (p->db->cluster != NULL && (p->db->held || !is_refusal(p->failure.code)))
-		return false;
-	return pool_is_failing(p, clock_us()) && p->servers <= p->owned && !pool_is_paused(p);
-}
-
-/* New clients need not wait for what has failed a moment ago. */
-static void give_up(struct pool *p)
+/* Nothing to wait for: no connection, and the last try to open one failed a moment ago. */
+static void give_up(struct pool *p, int64_t now)
 {
 	uint64_t last = p->db->registry->asked;
 	struct ask *a;
 
-	if (!pool_is_down(p))
+	if (p->db->cluster != NULL && (p->db->held || !is_refusal(p->failure.code)))
+		return;
+	if (!pool_is_failing(p, now) || p->servers > p->owned || pool_is_paused(p))
 		return;
 	while ((a = TAILQ_FIRST(&p->greets)) != NULL && a->number <= last)
 		fail(p, a);
 	while ((a = TAILQ_FIRST(&p->owns)) != NULL && a->number <= last)
 		fail(p, a);
-	/* Who is logged in waits for the next try: the server may only be starting again. */
-	while (is_refusal(p->failure.code) && (a = TAILQ_FIRST(&p->asks)) != NULL && a->number <= last)
+	while ((a = TAILQ_FIRST(&p->asks)) != NULL && a->number <= last)
 		fail(p, a);
 }
 
@@ -474,7 +468,7 @@ static void run_round(struct registry *r)
 	TAILQ_FOREACH (p, &turn, turn) {
 		pool_tidy(p, now);
 		greet(p);
-		give_up(p);
+		give_up(p, now);
 	}
 	TAILQ_FOREACH (p, &turn, turn)
 		if (!p->limited)

@@ -141,14 +141,18 @@ static void ran(struct model *m, const char *sql)
 		m->ran(sql, m->arg);
 }
 
-/* SET name = E'value'; ... in one query, as the pooler sends it. */
+/*
+ * SET name = E'value'; ... in one query, as the pooler sends it, or SET LOCAL: of those the second takes the first one back
+ * within the transaction.
+ */
 static bool run_sets(struct model *m, const char *sql)
 {
 	while (*sql != '\0') {
 		char name[64], value[64] = "";
 		int n = 0;
 
-		if (sscanf(sql, "SET %63s = E'%63[^']'; %n", name, value, &n) != 2)
+		if (sscanf(sql, "SET LOCAL %63s = E'%63[^']'; %n", name, value, &n) != 2 &&
+			sscanf(sql, "SET %63s = E'%63[^']'; %n", name, value, &n) != 2)
 			sscanf(sql, "SET %63s = E''; %n", name, &n);
 		if (n == 0)
 			return false;

@@ -246,7 +246,9 @@ static void direct_negotiation(void **state)
 /* A ticket of TLS 1.3 spares the next connection the certificates. */
 static void sessions_are_resumed(void **state)
 {
-	struct bouncer *b = start("require", "");
+	struct bouncer *b = bouncer_start(&(struct bouncer_options){
+		.settings = "client_tls_sslmode = require\nclient_tls_key_file = {tls}/server.key\n"
+			    "client_tls_cert_file = {tls}/server.crt\n"});
 	SSL_SESSION *session;
 	struct hand h;
 

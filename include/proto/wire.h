@@ -121,8 +121,11 @@ struct startup {
 	const char *code; /* ... and SQLSTATE */
 };
 
-/* STARTUP_MAX: as PostgreSQL has it. WIRE_MINOR: the newest minor version of protocol 3 that we speak. 3.1 was never used: it is 3.0 by another name. */
-enum { STARTUP_MAX = 10000, WIRE_MINOR = 2 };
+/*
+ * STARTUP_MAX: PostgreSQL's MAX_STARTUP_PACKET_LENGTH, which does not count the length word. WIRE_MINOR: the newest minor
+ * version of protocol 3 that we speak. 3.1 was never used: it is 3.0 by another name.
+ */
+enum { STARTUP_MAX = 10004, WIRE_MINOR = 2 };
 
 enum startup_kind wire_startup(const char *p, size_t n, struct startup *out, size_t *need)
 	__attribute__((warn_unused_result));

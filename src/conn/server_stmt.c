@@ -254,10 +254,11 @@ void server_stmt_take_now(struct conn *c, struct stmt *st)
 void server_stmt_make_room_now(struct conn *c)
 {
 	struct server *s = conn_server(c);
-	bool idle = ring_is_idle(&s->ring);
+	bool unsynced = s->ring.unsynced;
+	uint32_t before = s->ring.n;
 
-	server_make_room(s, ACT_SWALLOW);
-	if (idle && s->ring.n)
+	server_make_room(s, unsynced ? ACT_FRONT : ACT_SWALLOW);
+	if (s->ring.n > before && !unsynced)
 		server_sync(s, (struct request){.action = ACT_SWALLOW});
 }
 

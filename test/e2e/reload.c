@@ -804,6 +804,31 @@ static void many_changes_under_load(void **state)
 	pg_stop(second);
 }
 
+/* What SIGHUP begins has all of its time, however long ago the process had something to do before. */
+static void a_signal_to_a_quiet_process(void **state)
+{
+	struct bouncer_options o = {
+		.databases =
+			"gone = host=127.0.0.1 port={pg} dbname=postgres\napp = host=127.0.0.1 port={pg} dbname=postgres",
+		.settings = "server_connect_timeout = 2"};
+	static const char running[] = "select count(*) from pg_stat_activity where state = 'active' "
+				      "and query = 'select pg_sleep(600)' and clock_timestamp() - query_start > '%s'";
+	struct bouncer *b = bouncer_start(&o);
+	PGconn *c = db_connect("%s dbname=gone user=app_scram", bouncer_dsn(b));
+
+	(void)state;
+	assert_int_equal(PQsendQuery(c, "select pg_sleep(600)"), 1);
+	assert_int_equal(PQflush(c), 0);
+	/* The deadline of its login wakes it once more, within 2 s. */
+	WAIT_UNTIL(atoi(pg_value(pg_shared(), running, "5 s")) == 1);
+	o.databases = NULL;
+	bouncer_rewrite(b, &o);
+	bouncer_signal(b, SIGHUP);
+	WAIT_UNTIL(atoi(pg_value(pg_shared(), running, "0 s")) == 0);
+	assert_false(bouncer_logged(b, "cancel request failed"));
+	assert_false(bouncer_logged(b, "did not answer a cancel request"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -824,6 +849,7 @@ int main(void)
 		reload_test(a_fault_changes_nothing),
 		reload_test(what_needs_a_restart_stays),
 		reload_test(listening_sockets_are_tuned_anew),
+		reload_test(a_signal_to_a_quiet_process),
 		reload_test(many_changes_under_load),
 	};
 

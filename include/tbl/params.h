@@ -215,7 +215,8 @@ PARAM(client_tls_key_file, STR, G, RELOAD, 0, 0, "", NULL, "TLS", "Private key f
 PARAM(client_tls_cert_file, STR, G, RELOAD, 0, 0, "", NULL, "TLS",
       "Certificate for clients, with the chain behind it.")
 PARAM(client_tls_ca_file, STR, G, RELOAD, 0, 0, "", NULL, "TLS",
-      "Certificate authorities that the certificates of clients are checked with.")
+      "Certificate authorities that the certificates of clients are checked with. With it clients get no session "
+      "tickets, which would bring a certificate that has expired since.")
 PARAM(client_tls_protocols, STR, G, RELOAD, 0, 0, "secure", NULL, "TLS",
       "TLS versions for clients: tlsv1.0, tlsv1.1, tlsv1.2, tlsv1.3 separated by commas, all, or secure, which is "
       "1.2 and 1.3.")

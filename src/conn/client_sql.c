@@ -3,7 +3,7 @@
  * change (track_sql_prepare). Their names are the client's, in one name space
  * with those of the protocol, so the server's name is put in place of each; what
  * the server lacks is prepared there before. What a statement has done to the
- * names is noted when it has come to its end: server_stmt.c. Followed is a
+ * names is noted when it has come to its end: server_sql.c. Followed is a
  * Query, and the unnamed statement of the extended protocol if it is one
  * statement; not a text in which a name cannot be read, which is too long, or
  * which has too many names.

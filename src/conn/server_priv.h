@@ -89,14 +89,17 @@ void server_stmt_put_now(struct conn *c, struct stmt *st);
 void server_stmt_take_now(struct conn *c, struct stmt *st);
 void server_stmt_make_room_now(struct conn *c);
 void server_stmt_make_room(struct conn *c);
-bool server_stmt_bind(struct conn *c, const char *portal, struct stmt *st);
-struct stmt_edits *server_stmt_bound(const struct conn *c, const char *portal);
+
+/* server_sql.c */
+bool server_sql_bind(struct conn *c, const char *portal, struct stmt *st);
+struct stmt_edits *server_sql_bound(const struct conn *c, const char *portal);
 /* A statement of a request that is edited has come to a good end: what it has prepared or deallocated. */
-void server_stmt_ran(struct server *s, const struct request *q, const char *tag);
+void server_sql_ran(struct server *s, const struct request *q, const char *tag);
 /* An error or notice for such a request, which is whole in memory, goes to the client. */
-void server_stmt_error_edited(struct server *s, const struct msg *m, const struct stmt_edits *e);
+void server_sql_error(struct server *s, const struct msg *m, const struct stmt_edits *e);
 /* The Query, which is edited, is over. */
-void server_stmt_ended(struct server *s, const struct request *q);
+void server_sql_ended(struct server *s, const struct request *q);
+
 /* server_record.c: what may have to be run again; for another server no more than this. */
 enum { REPLAY_MAX = 16384 };
 void server_record(struct conn *c, const struct msg *m, bool heal, bool replay);

@@ -130,7 +130,7 @@ static enum verdict server_on_complete(struct server *s, const struct msg *m)
 	if (m->type == MSG_COMMAND_COMPLETE) {
 		server_note_tag(s, m->payload);
 		if (q->edits) {
-			server_stmt_ran(s, q, m->payload);
+			server_sql_ran(s, q, m->payload);
 			if (conn_is_closed(&s->c))
 				return V_CLOSED;
 			/* A client that was closed by it may have made the ring another one. */
@@ -178,7 +178,7 @@ static enum verdict server_rename_error(struct server *s, const struct msg *m, c
 /* An error or notice about a text whose names are the server's speaks of the client's. */
 static enum verdict server_on_edited(struct server *s, const struct msg *m, const struct request *q)
 {
-	server_stmt_error_edited(s, m, q->edits);
+	server_sql_error(s, m, q->edits);
 	return V_DROP;
 }
 
@@ -385,7 +385,7 @@ static enum verdict server_on_ready(struct server *s, const struct msg *m)
 	if (front && (front->kind == REQ_QUERY || front->kind == REQ_SYNC)) {
 		q = *front;
 		if (q.edits)
-			server_stmt_ended(s, front);
+			server_sql_ended(s, front);
 		ring_pop(&s->ring);
 	} else if (!s->ring.in_copy) {
 		return server_nonsense(s, "a ReadyForQuery that no request asked for");

@@ -23,7 +23,7 @@
 #include "conn/client.h"
 #include "conn/conn.h"
 
-enum { ACCEPT_MOST = 64, FIRST_INHERITED = 3 };
+enum { ACCEPT_MOST = 64, ACCEPT_PROBE = 16, FIRST_INHERITED = 3 };
 
 struct listener {
 	struct event ev;
@@ -31,6 +31,7 @@ struct listener {
 	TAILQ_ENTRY(listener) link;
 	int fd;
 	int batch; /* how many accept() is asked for at the next event */
+	int full;  /* events in a row at which all of these were there */
 	struct addr addr;
 	char *path; /* of a socket file to be removed at the end, or NULL */
 };
@@ -146,7 +147,8 @@ static struct addr listener_peer(const struct listener *l, int fd, const struct 
 
 /*
  * The event comes again for as long as somebody waits. So accept() need not be asked until it says that there is nobody:
- * an event is good for one client, and for twice as many as the last one when all of those were there.
+ * an event is good for one client. That more wait is tried now and then, and found out in a crowd: behind events at which
+ * all that were asked for were there, the next one is for twice as many.
  */
 static void listener_accept(evutil_socket_t fd, short what, void *arg)
 {
@@ -170,6 +172,7 @@ static void listener_accept(evutil_socket_t fd, short what, void *arg)
 		}
 		if (new < 0) {
 			l->batch = 1;
+			l->full = 0;
 			return;
 		}
 		remote = listener_peer(l, new, &ss, len);
@@ -179,10 +182,11 @@ static void listener_accept(evutil_socket_t fd, short what, void *arg)
 		if (!listener_may_take(p, new)) {
 			listener_pause(p, "the descriptors that are left are for servers");
 			l->batch = 1;
+			l->full = 0;
 			return;
 		}
 	}
-	if (l->batch < ACCEPT_MOST)
+	if (++l->full >= ACCEPT_PROBE && l->batch < ACCEPT_MOST)
 		l->batch *= 2;
 }
 
